@@ -1,0 +1,24 @@
+//! What the services say to each other.
+//!
+//! ```text
+//!   ingest ──► row (Parquet) + dataset (commits, manifest) ──► shard ──► batch ──► train
+//!                  │                                             │
+//!                  └── document, outcome, layout, vocabulary ────┘
+//! ```
+//! `ingest` writes [`row`]s and [`dataset`] files, `shard` reads them and makes [`batch`]es, `train` takes batches. All of
+//! them read [`settings`] the same way. Nothing here touches the network or the GPU, and no disk but for a named
+//! configuration file.
+#![warn(missing_docs)]
+
+pub mod batch;
+pub mod dataset;
+pub mod document;
+pub mod layout;
+pub mod outcome;
+#[cfg(feature = "tokenizer")]
+pub mod reference;
+pub mod row;
+pub mod settings;
+#[cfg(feature = "tokenizer")]
+pub mod tokenizer;
+pub mod vocabulary;

@@ -1,0 +1,212 @@
+//! What a run is told: every default in one place, checked once.
+
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::loss::LossConfig;
+use crate::model::ModelShape;
+use crate::model::shape::Preset;
+use crate::optim::OptimizerConfig;
+
+/// A configuration that cannot be run: a usage mistake.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ConfigError {
+    #[error("{0} is not set")]
+    Missing(&'static str),
+    #[error("{key} must be {rule}")]
+    Value { key: &'static str, rule: &'static str },
+}
+
+/// Where tensors live and are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// Pure Rust on the processor; needs nothing installed.
+    #[default]
+    Flex,
+}
+
+impl Backend {
+    /// Without autodiff.
+    pub fn device(self) -> Device {
+        match self {
+            Self::Flex => Device::flex(),
+        }
+    }
+}
+
+/// One training run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder that the run makes.
+    pub out: PathBuf,
+    /// Optimiser steps; the schedule ends with them.
+    pub steps: u64,
+    /// Of the initial weights and of the data's order.
+    pub seed: u64,
+    pub backend: Backend,
+    /// Steps between checkpoints. The last step always makes one.
+    pub checkpoint_every: u64,
+    /// Checkpoints kept, the latest.
+    pub keep_checkpoints: usize,
+    pub data: DataConfig,
+    pub model: ModelConfig,
+    pub loss: LossConfig,
+    pub optimizer: OptimizerConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            out: PathBuf::new(),
+            steps: 1000,
+            seed: 0,
+            backend: Backend::Flex,
+            checkpoint_every: 500,
+            keep_checkpoints: 2,
+            data: DataConfig::default(),
+            model: ModelConfig::default(),
+            loss: LossConfig::default(),
+            optimizer: OptimizerConfig { warmup: 100, ..OptimizerConfig::default() },
+        }
+    }
+}
+
+/// What is read; edge, slots and context follow from the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// A dataset folder that `lcl-ingest` wrote.
+    pub dataset: PathBuf,
+    /// Rows of a batch.
+    pub rows: usize,
+    /// Share of the documents left for evaluation.
+    pub holdout: f64,
+    /// Threads that read and decode.
+    pub threads: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { dataset: PathBuf::new(), rows: 8, holdout: 0.05, threads: 2 }
+    }
+}
+
+/// A named model, any of whose sizes may be given instead.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    pub preset: Preset,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edge: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vision_width: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vision_layers: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vision_heads: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_width: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_layers: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_heads: Option<usize>,
+}
+
+impl ModelConfig {
+    pub fn shape(&self) -> ModelShape {
+        let named = self.preset.shape();
+        ModelShape {
+            edge: self.edge.unwrap_or(named.edge),
+            patch: self.patch.unwrap_or(named.patch),
+            vision_width: self.vision_width.unwrap_or(named.vision_width),
+            vision_layers: self.vision_layers.unwrap_or(named.vision_layers),
+            vision_heads: self.vision_heads.unwrap_or(named.vision_heads),
+            context: self.context.unwrap_or(named.context),
+            text_width: self.text_width.unwrap_or(named.text_width),
+            text_layers: self.text_layers.unwrap_or(named.text_layers),
+            text_heads: self.text_heads.unwrap_or(named.text_heads),
+        }
+    }
+}
+
+impl Config {
+    /// The first rule that is broken.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let shape = self.model.shape();
+        let divides = |part: usize, whole: usize| part > 0 && whole > 0 && whole.is_multiple_of(part);
+        let unset = [
+            ("out", self.out.as_os_str().is_empty()),
+            ("data.dataset", self.data.dataset.as_os_str().is_empty()),
+        ];
+        if let Some((key, _)) = unset.into_iter().find(|(_, unset)| *unset) {
+            return Err(ConfigError::Missing(key));
+        }
+        let rules = [
+            ("steps", "at least 1", self.steps > 0),
+            ("checkpoint_every", "at least 1", self.checkpoint_every > 0),
+            ("keep_checkpoints", "at least 1", self.keep_checkpoints > 0),
+            ("data.rows", "at least 1", self.data.rows > 0),
+            ("data.holdout", "in [0, 1)", (0.0..1.0).contains(&self.data.holdout)),
+            ("optimizer.lr", "positive", self.optimizer.lr > 0.0),
+            ("optimizer.clip_norm", "positive", self.optimizer.clip_norm.is_none_or(|norm| norm > 0.0)),
+            ("model.patch", "a divisor of model.edge", divides(shape.patch, shape.edge)),
+            ("model.vision_heads", "a divisor of model.vision_width", divides(shape.vision_heads, shape.vision_width)),
+            ("model.text_heads", "a divisor of model.text_width", divides(shape.text_heads, shape.text_width)),
+            // BOS, BOI, the slots, EOI and one id to predict.
+            ("model.context", "at least the slots of an image and 4", shape.context >= shape.slots() + 4),
+        ];
+        match rules.into_iter().find(|(_, _, holds)| !holds) {
+            Some((key, rule, _)) => Err(ConfigError::Value { key, rule }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lcl_schemas::settings::resolve;
+
+    fn overrides(list: &[&str]) -> Vec<String> {
+        list.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn any_size_of_a_named_model_can_be_overridden() {
+        let set = overrides(&["model.preset=lcl_vit_b_32_mmc4", "model.context=512"]);
+        let config: Config = resolve(None, &set).expect("valid");
+        let expected = ModelShape { context: 512, ..Preset::B32Mmc4.shape() };
+        assert_eq!(config.model.shape(), expected);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        assert!(resolve::<Config>(None, &overrides(&["optimizer.learning_rate=1"])).is_err());
+        assert!(resolve::<Config>(None, &overrides(&["model.depth=1"])).is_err());
+    }
+
+    #[test]
+    fn a_resolved_config_reads_back_as_itself() {
+        let set = overrides(&["out=/a", "data.dataset=/b", "optimizer.clip_norm=1.0", "model.edge=128"]);
+        let config: Config = resolve(None, &set).expect("valid");
+        config.validate().expect("complete");
+        let text = toml::to_string(&config).expect("serialisable");
+        assert_eq!(toml::from_str::<Config>(&text).expect("valid"), config);
+    }
+
+    #[test]
+    fn heads_that_do_not_divide_the_width_are_a_usage_mistake() {
+        let set = overrides(&["out=/a", "data.dataset=/b", "model.text_heads=5"]);
+        let config: Config = resolve(None, &set).expect("valid");
+        assert!(matches!(config.validate(), Err(ConfigError::Value { key: "model.text_heads", .. })));
+    }
+}

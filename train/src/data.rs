@@ -1,0 +1,269 @@
+//! A batch to tensors: what stands where, decided on the host as indices, then copied once.
+//!
+//! B rows, T tokens a row, N images, P slots an image, S edge.
+
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use lcl_schemas::batch::Batch;
+use lcl_schemas::vocabulary::Vocabulary;
+use thiserror::Error;
+
+use crate::model::ModelShape;
+use crate::model::language::Sequence;
+
+/// Per-channel mean of CLIP's training images, in [0, 1].
+pub const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+/// Per-channel standard deviation of the same.
+pub const STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
+
+/// A batch that does not fit the model or itself.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum DataError {
+    #[error("{images} images of {slots} slots need {} slot ids, the rows hold {found}", images * slots)]
+    SlotCount {
+        images: usize,
+        slots: usize,
+        found: usize,
+    },
+    #[error("image {image} does not begin at a slot behind a begin-of-image id (place {place})")]
+    MisplacedImage { image: usize, place: usize },
+    #[error("id {id} at place {place} is outside of the vocabulary of {size}")]
+    UnknownId { id: u32, place: usize, size: u32 },
+    #[error("position {position} at place {place} is beyond the model's context of {context}")]
+    BeyondContext {
+        position: u32,
+        place: usize,
+        context: usize,
+    },
+    #[error("{what}: the batch has {found}, the model or the batch itself needs {expected}")]
+    Size {
+        what: &'static str,
+        found: usize,
+        expected: usize,
+    },
+}
+
+/// Which next tokens are learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Targets {
+    /// Every text id, EOS and BOI of the same segment. Id 0 is a word like any other.
+    Segments,
+    /// As the published code: id 0 is taken for padding and lost.
+    Published,
+}
+
+/// What the losses read, as indices into the flat `[B·T]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    text: Vec<i64>,
+    order: Vec<i64>,
+    /// Places whose hidden state predicts, and what: equal lengths.
+    pub sources: Vec<i64>,
+    pub targets: Vec<i64>,
+    /// BOI of each image that has a contrastive pair, and which image that is: equal lengths.
+    pub bois: Vec<i64>,
+    pub paired: Vec<i64>,
+}
+
+impl Plan {
+    /// Checks the batch against the model and decides what is embedded, learned and compared.
+    pub fn of(
+        batch: &Batch,
+        vocabulary: &Vocabulary,
+        shape: &ModelShape,
+        targets: Targets,
+    ) -> Result<Self, DataError> {
+        check(batch, vocabulary, shape)?;
+        let (text, order) = placed(batch, vocabulary);
+        let (sources, targets) = learned(batch, vocabulary, targets);
+        let pairs = batch.first_slots.iter().zip(&batch.has_context).enumerate();
+        let (paired, bois) = pairs
+            .filter(|(_, (_, has_context))| **has_context)
+            .map(|(image, (slot, _))| (image as i64, i64::from(*slot) - 1))
+            .unzip();
+        Ok(Self {
+            text,
+            order,
+            sources,
+            targets,
+            bois,
+            paired,
+        })
+    }
+
+    /// n, images with a contrastive pair.
+    pub fn pairs(&self) -> usize {
+        self.bois.len()
+    }
+}
+
+fn check(batch: &Batch, vocabulary: &Vocabulary, shape: &ModelShape) -> Result<(), DataError> {
+    let places = batch.rows * batch.context;
+    let images = batch.images();
+    let sizes = [
+        ("ids", batch.tokens.len(), places),
+        ("segments", batch.segments.len(), places),
+        ("positions", batch.positions.len(), places),
+        ("context flags", batch.has_context.len(), images),
+        ("slots an image", batch.slots, shape.slots()),
+    ];
+    if let Some((what, found, expected)) = sizes
+        .into_iter()
+        .find(|(_, found, expected)| found != expected)
+    {
+        return Err(DataError::Size {
+            what,
+            found,
+            expected,
+        });
+    }
+    for (place, (&id, &position)) in batch.tokens.iter().zip(&batch.positions).enumerate() {
+        if id >= vocabulary.size {
+            return Err(DataError::UnknownId {
+                id,
+                place,
+                size: vocabulary.size,
+            });
+        }
+        if position as usize >= shape.context {
+            return Err(DataError::BeyondContext {
+                position,
+                place,
+                context: shape.context,
+            });
+        }
+    }
+    let found = batch
+        .tokens
+        .iter()
+        .filter(|id| **id == vocabulary.slot)
+        .count();
+    if found != images * batch.slots {
+        return Err(DataError::SlotCount {
+            images,
+            slots: batch.slots,
+            found,
+        });
+    }
+    for (image, &slot) in batch.first_slots.iter().enumerate() {
+        let place = slot as usize;
+        let starts = place > 0
+            && batch.tokens.get(place - 1) == Some(&vocabulary.boi)
+            && batch.tokens.get(place) == Some(&vocabulary.slot);
+        if !starts {
+            return Err(DataError::MisplacedImage { image, place });
+        }
+    }
+    Ok(())
+}
+
+/// Text ids in order, and for each place its row in (text ‖ visual tokens).
+fn placed(batch: &Batch, vocabulary: &Vocabulary) -> (Vec<i64>, Vec<i64>) {
+    let is_slot = |id: &u32| *id == vocabulary.slot;
+    let text: Vec<i64> = batch
+        .tokens
+        .iter()
+        .filter(|id| !is_slot(id))
+        .map(|id| i64::from(*id))
+        .collect();
+    let (mut next_text, mut next_slot) = (0, text.len() as i64);
+    let order = batch.tokens.iter().map(|id| {
+        let next = if is_slot(id) {
+            &mut next_slot
+        } else {
+            &mut next_text
+        };
+        *next += 1;
+        *next - 1
+    });
+    let order = order.collect();
+    (text, order)
+}
+
+/// Places that predict their successor, and the successors' ids.
+fn learned(batch: &Batch, vocabulary: &Vocabulary, rule: Targets) -> (Vec<i64>, Vec<i64>) {
+    let is_target = |id: u32| match rule {
+        Targets::Segments => ![vocabulary.slot, vocabulary.eoi, vocabulary.bos].contains(&id),
+        Targets::Published => ![vocabulary.slot, vocabulary.eoi, 0].contains(&id),
+    };
+    let places = (0..batch.tokens.len()).filter(|place| (place + 1) % batch.context != 0);
+    let same_segment = |place: &usize| {
+        let segment = batch.segments[*place];
+        segment != 0 && segment == batch.segments[place + 1]
+    };
+    places
+        .filter(same_segment)
+        .map(|place| (place as i64, batch.tokens[place + 1]))
+        .filter(|(_, id)| is_target(*id))
+        .map(|(place, id)| (place, i64::from(id)))
+        .unzip()
+}
+
+/// A batch on the device.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    pub sequence: Sequence,
+    /// `[N, 3, S, S]`, normalised; none without images.
+    pub pixels: Option<Tensor<4>>,
+    pub plan: Plan,
+}
+
+impl Inputs {
+    /// `pixels` as [`normalised`] makes them, if the batch has images.
+    pub fn new(batch: &Batch, plan: Plan, pixels: Option<Tensor<4>>, device: &Device) -> Self {
+        let sequence = Sequence {
+            rows: batch.rows,
+            context: batch.context,
+            text: indices(&plan.text, device),
+            order: indices(&plan.order, device),
+            positions: indices(&widen(&batch.positions), device),
+            attention: attention_bias(batch, device),
+        };
+        Self {
+            sequence,
+            pixels,
+            plan,
+        }
+    }
+}
+
+/// A list of indices on the device.
+pub(crate) fn indices(values: &[i64], device: &Device) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
+}
+
+fn widen(values: &[u32]) -> Vec<i64> {
+    values.iter().map(|value| i64::from(*value)).collect()
+}
+
+/// `[B, 1, T, T]`: 0 where a token may look (itself and what precedes it in its segment), -inf elsewhere.
+///
+/// Padding is a segment of its own, so that no row of the softmax is empty.
+fn attention_bias(batch: &Batch, device: &Device) -> Tensor<4> {
+    let (rows, context) = (batch.rows, batch.context);
+    let segments = indices(&widen(&batch.segments), device);
+    let from: Tensor<4, Int> = segments.clone().reshape([rows, 1, context, 1]);
+    let to: Tensor<4, Int> = segments.reshape([rows, 1, 1, context]);
+    let shape = [rows, 1, context, context];
+    let foreign = from.expand(shape).not_equal(to.expand(shape));
+    // `tril_mask` is false on and below the diagonal.
+    let later: Tensor<4, Bool> = Tensor::<2, Bool>::tril_mask([context, context], 0, device)
+        .unsqueeze::<4>()
+        .expand(shape);
+    Tensor::zeros(shape, device).mask_fill(foreign.bool_or(later), f32::NEG_INFINITY)
+}
+
+/// `[N, S, S, 3]` bytes to `[N, 3, S, S]` with CLIP's mean and deviation.
+pub fn normalised(pixels: &[u8], edge: usize, device: &Device) -> Option<Tensor<4>> {
+    let images = pixels.len() / (edge * edge * 3);
+    if images == 0 {
+        return None;
+    }
+    let values: Vec<f32> = pixels
+        .iter()
+        .map(|value| f32::from(*value) / 255.0)
+        .collect();
+    let pixels = Tensor::<4>::from_data(TensorData::new(values, [images, edge, edge, 3]), device);
+    let channel = |values: [f32; 3]| Tensor::<1>::from_floats(values, device).reshape([1, 1, 1, 3]);
+    let pixels = (pixels - channel(MEAN)) / channel(STD);
+    Some(pixels.permute([0, 3, 1, 2]))
+}

@@ -1,0 +1,164 @@
+//! Weights in safetensors files, under the PyTorch release's names.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
+use thiserror::Error;
+
+use crate::names::{self, Named};
+use crate::resize::resize_grid;
+
+/// Parallel training with PyTorch saves every name behind this.
+const DISTRIBUTED_PREFIX: &str = "module.";
+const PATCH_POSITIONS: &str = "visual.positional_embedding";
+
+/// A weights file that cannot be written or used.
+#[derive(Debug, Error)]
+pub enum WeightsError {
+    #[error("{path}: {source}", path = path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("{path} is not a usable safetensors file: {source}", path = path.display())]
+    Format { path: PathBuf, source: SafeTensorError },
+    #[error("{path} has no tensor {name}", path = path.display())]
+    Missing { path: PathBuf, name: String },
+    #[error("{path}: {name} has shape {found:?}, the model needs {expected:?}", path = path.display())]
+    Shape { path: PathBuf, name: String, found: Vec<usize>, expected: Vec<usize> },
+    #[error("{path}: {name} holds {found:?}, only F32 is read", path = path.display())]
+    Dtype { path: PathBuf, name: String, found: Dtype },
+}
+
+/// Writes all tensors of `module` beside `path`, syncs, and renames: a reader sees the whole file or none.
+///
+/// `metadata` is a list because at most one entry keeps the bytes the same from run to run.
+pub fn save<M: Module>(
+    module: &M,
+    metadata: Option<(&str, String)>,
+    path: &Path,
+) -> Result<(), WeightsError> {
+    let file_error = |source| WeightsError::File { path: path.to_owned(), source };
+    let format_error = |source| WeightsError::Format { path: path.to_owned(), source };
+
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = names::tensors(module)
+        .into_iter()
+        .map(|Named { name, shape, values }| {
+            (name, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        })
+        .collect();
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(format_error)?;
+    let metadata = metadata.map(|(key, value)| HashMap::from([(key.to_owned(), value)]));
+
+    let scratch = path.with_extension("partial");
+    safetensors::serialize_to_file(views, metadata, &scratch).map_err(format_error)?;
+    File::open(&scratch).and_then(|file| file.sync_all()).map_err(file_error)?;
+    fs::rename(&scratch, path).map_err(file_error)
+}
+
+/// Fills `module` from a file; tensors it does not have are left alone.
+///
+/// Position embeddings of a patch grid of another size are interpolated; no other shape may differ.
+pub fn load<M: Module>(module: M, path: &Path) -> Result<M, WeightsError> {
+    let bytes = read(path)?;
+    let file = parse(&bytes, path)?;
+    names::fill(module, |name, expected| tensor(&file, path, name, expected))
+}
+
+/// The value of one entry of a file's metadata.
+pub fn metadata(path: &Path, key: &str) -> Result<Option<String>, WeightsError> {
+    let bytes = read(path)?;
+    let (_, header) = SafeTensors::read_metadata(&bytes)
+        .map_err(|source| WeightsError::Format { path: path.to_owned(), source })?;
+    Ok(header.metadata().as_ref().and_then(|entries| entries.get(key).cloned()))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
+    fs::read(path).map_err(|source| WeightsError::File { path: path.to_owned(), source })
+}
+
+fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<SafeTensors<'a>, WeightsError> {
+    SafeTensors::deserialize(bytes)
+        .map_err(|source| WeightsError::Format { path: path.to_owned(), source })
+}
+
+fn tensor(
+    file: &SafeTensors<'_>,
+    path: &Path,
+    name: &str,
+    expected: &[usize],
+) -> Result<Vec<f32>, WeightsError> {
+    let (path, owned) = (path.to_owned(), name.to_owned());
+    let Ok(view) =
+        file.tensor(name).or_else(|_| file.tensor(&format!("{DISTRIBUTED_PREFIX}{name}")))
+    else {
+        return Err(WeightsError::Missing { path, name: owned });
+    };
+    if view.dtype() != Dtype::F32 {
+        return Err(WeightsError::Dtype { path, name: owned, found: view.dtype() });
+    }
+    let (words, _) = view.data().as_chunks::<4>();
+    let values: Vec<f32> = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
+    match (view.shape(), expected) {
+        (found, expected) if found == expected => Ok(values),
+        ([from, width], [to, same]) if name == PATCH_POSITIONS && width == same => {
+            resize_grid(&values, *width, from - 1, to - 1).ok_or_else(|| WeightsError::Shape {
+                path,
+                name: owned,
+                found: vec![*from, *width],
+                expected: expected.to_vec(),
+            })
+        }
+        (found, expected) => Err(WeightsError::Shape {
+            path,
+            name: owned,
+            found: found.to_vec(),
+            expected: expected.to_vec(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::fixed_model;
+    use crate::model::Lcl;
+    use crate::model::shape::Preset;
+    use burn::tensor::Device;
+
+    #[test]
+    fn weights_return_from_a_file_unchanged() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("weights.safetensors");
+        let (shape, device) = (Preset::ParityTiny.shape(), Device::flex());
+        let model = fixed_model(&shape, 100, &device);
+        save(&model, Some(("format", "pt".into())), &path).expect("written");
+        let read = load(Lcl::blank(&shape, 100, &device), &path).expect("read");
+        assert_eq!(names::tensors(&read), names::tensors(&model));
+        assert_eq!(metadata(&path, "format").expect("read"), Some("pt".to_owned()));
+    }
+
+    #[test]
+    fn only_the_patch_grid_may_change_its_size() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("weights.safetensors");
+        let (shape, device) = (Preset::ParityTiny.shape(), Device::flex());
+        save(&fixed_model(&shape, 100, &device), None, &path).expect("written");
+
+        let mut larger = shape;
+        larger.edge = 48;
+        let model = load(Lcl::blank(&larger, 100, &device), &path).expect("interpolated");
+        assert_eq!(model.visual.positional_embedding.dims(), [1 + 36, 64]);
+
+        let mut longer = shape;
+        longer.context = 128;
+        let refused = load(Lcl::blank(&longer, 100, &device), &path);
+        assert!(
+            matches!(refused, Err(WeightsError::Shape { name, .. }) if name == "text.positional_embedding")
+        );
+    }
+}

@@ -126,6 +126,8 @@ outcomes! {
     SecondForSentence = "second_for_sentence", Rule;
     /// The document has more images than allowed.
     OverLimit = "over_limit", Rule;
+    /// It passed, but its document was left out; it was not asked for.
+    DocumentLeftOut = "document_left_out", Rule;
     /// Smaller than asked for.
     TooSmall = "too_small", Rule;
     /// Wider or taller in proportion than asked for.

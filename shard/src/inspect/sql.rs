@@ -1,0 +1,225 @@
+//! A dataset as SQL tables: `documents`, a row per document, and `images`, a row per image.
+//!
+//! Only shards that the manifest names are seen. A query reads the columns that it names; pixels are read only where
+//! `image_bytes` (of `documents`) or `bytes` (of `images`) is asked for.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::{csv, json, util};
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
+};
+use datafusion::error::DataFusionError;
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use lcl_schemas::row;
+
+use crate::read::{ReadError, Reader};
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SqlError {
+    /// The dataset cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The query is not one, or failed.
+    #[error("{0}")]
+    Query(#[from] DataFusionError),
+    /// The answer cannot be written in this form.
+    #[error("cannot write the answer: {0}")]
+    Write(#[from] ArrowError),
+    /// The answer cannot be written at all.
+    #[error("cannot write the answer: {0}")]
+    Output(#[from] std::io::Error),
+    /// A path that is no URL.
+    #[error("{path} is not a path that can be read", path = .0.display())]
+    Path(PathBuf),
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people; binary values as their sizes.
+    #[default]
+    Table,
+    /// One object a line; binary values in hex.
+    Json,
+    /// With a header; lists and binary values do not fit.
+    Csv,
+}
+
+/// Rows that DataFusion hands on at a time: 8,192, its default, would be 0.8 GB of documents with pixels.
+const BATCH_ROWS: usize = 512;
+
+const IMAGES_VIEW: &str = "
+    CREATE VIEW images AS
+    SELECT id, source, page_url, place - 1 AS place,
+        image['url'] AS url, image['alt'] AS alt, image['outcome'] AS outcome, image['sha256'] AS sha256,
+        image['phash'] AS phash, image['format'] AS format, image['width'] AS width, image['height'] AS height,
+        image['original_width'] AS original_width, image['original_height'] AS original_height,
+        image['original_bytes'] AS original_bytes, image['similarity'] AS similarity, image['sentence'] AS sentence,
+        bytes
+    FROM (
+        SELECT id, source, url AS page_url, place, images[place] AS image, image_bytes[place] AS bytes
+        FROM (
+            SELECT id, source, url, images, image_bytes,
+                unnest(generate_series(1, CAST(cardinality(images) AS BIGINT))) AS place
+            FROM documents
+        )
+    )
+    WHERE image['outcome'] IS NOT NULL";
+
+/// Opens a dataset's tables, at its newest manifest.
+///
+/// # Errors
+/// [`SqlError::Read`] where there is no dataset.
+pub async fn open(dataset: &Path) -> Result<SessionContext, SqlError> {
+    let reader = Reader::open(dataset, "")?;
+    let mut shards: Vec<&str> = reader
+        .groups()
+        .iter()
+        .map(|group| group.shard.as_str())
+        .collect();
+    shards.dedup();
+    let urls = shards
+        .iter()
+        .map(|shard| file_url(&dataset.join(shard)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut config = SessionConfig::new()
+        .with_batch_size(BATCH_ROWS)
+        .with_information_schema(true);
+    config.options_mut().execution.parquet.pushdown_filters = true;
+    config
+        .options_mut()
+        .execution
+        .parquet
+        .schema_force_view_types = false;
+    let context = SessionContext::new_with_config(config);
+    if urls.is_empty() {
+        context.register_batch("documents", RecordBatch::new_empty(row::schema()))?;
+    } else {
+        let options = ListingOptions::new(Arc::new(ParquetFormat::default()));
+        let table = ListingTableConfig::new_with_multi_paths(urls)
+            .with_listing_options(options)
+            .with_schema(row::schema());
+        context.register_table("documents", Arc::new(ListingTable::try_new(table)?))?;
+    }
+    context.sql(IMAGES_VIEW).await?;
+    Ok(context)
+}
+
+/// Plans one query.
+///
+/// # Errors
+/// [`SqlError::Query`] with what the planner says.
+pub async fn query(context: &SessionContext, sql: &str) -> Result<DataFrame, SqlError> {
+    Ok(context.sql(sql).await?)
+}
+
+/// Answers a query to `out`.
+///
+/// # Errors
+/// See [`SqlError`].
+pub async fn answer(
+    context: &SessionContext,
+    sql: &str,
+    format: Format,
+    out: &mut impl std::io::Write,
+) -> Result<(), SqlError> {
+    let frame = query(context, sql).await?;
+    let schema: SchemaRef = frame.schema().inner().clone();
+    let batches = frame.collect().await?;
+    match format {
+        Format::Table => {
+            let mut shown = batches
+                .iter()
+                .map(printable)
+                .collect::<Result<Vec<_>, _>>()?;
+            if shown.is_empty() {
+                shown.push(printable(&RecordBatch::new_empty(schema))?);
+            }
+            writeln!(out, "{}", util::pretty::pretty_format_batches(&shown)?)?;
+        }
+        Format::Json => {
+            let mut writer = json::LineDelimitedWriter::new(out);
+            writer.write_batches(&batches.iter().collect::<Vec<_>>())?;
+            writer.finish()?;
+        }
+        Format::Csv => {
+            let mut writer = csv::Writer::new(out);
+            if batches.is_empty() {
+                writer.write(&RecordBatch::new_empty(schema))?;
+            }
+            for batch in &batches {
+                writer.write(batch)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn file_url(path: &Path) -> Result<ListingTableUrl, SqlError> {
+    let absolute = std::path::absolute(path).map_err(|_| SqlError::Path(path.to_owned()))?;
+    let text = absolute
+        .to_str()
+        .ok_or_else(|| SqlError::Path(path.to_owned()))?;
+    Ok(ListingTableUrl::parse(text)?)
+}
+
+/// Binary columns as their sizes: nobody reads pixels in hex.
+fn printable(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema = batch.schema();
+    let columns = schema
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| {
+            let shown = match column.data_type() {
+                DataType::LargeBinary => sizes(column),
+                DataType::List(item) if *item.data_type() == DataType::LargeBinary => {
+                    list_sizes(column)
+                }
+                _ => column.clone(),
+            };
+            (field.name().clone(), shown)
+        });
+    let columns: Vec<_> = columns.collect();
+    if columns.is_empty() {
+        return Ok(batch.clone());
+    }
+    RecordBatch::try_from_iter_with_nullable(
+        columns
+            .into_iter()
+            .map(|(name, column)| (name, column, true)),
+    )
+}
+
+fn size(bytes: Option<&[u8]>) -> Option<String> {
+    bytes.map(|bytes| format!("{} bytes", bytes.len()))
+}
+
+fn sizes(column: &ArrayRef) -> ArrayRef {
+    Arc::new(
+        column
+            .as_binary::<i64>()
+            .iter()
+            .map(size)
+            .collect::<StringArray>(),
+    )
+}
+
+fn list_sizes(column: &ArrayRef) -> ArrayRef {
+    let rows = column.as_list::<i32>().iter().map(|row| {
+        let row = row?;
+        let sizes = row
+            .as_binary::<i64>()
+            .iter()
+            .map(|bytes| size(bytes).unwrap_or_else(|| "null".to_owned()));
+        Some(format!("[{}]", sizes.collect::<Vec<_>>().join(", ")))
+    });
+    Arc::new(rows.collect::<StringArray>())
+}

@@ -1,0 +1,173 @@
+//! Encoded images to the squares that a model takes: decode, crop, resize; RGB bytes out.
+
+use fast_image_resize as fir;
+use fast_image_resize::images::{Image, ImageRef};
+
+use crate::config::Crop;
+use crate::keyed::{Draws, Purpose, key};
+
+/// Which part of an image becomes the square, in pixels of the decoded image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Window {
+    left: f64,
+    top: f64,
+    width: f64,
+    height: f64,
+}
+
+/// What an image's random crop depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CropKey {
+    pub(crate) seed: u64,
+    pub(crate) epoch: u64,
+    pub(crate) document: u64,
+    pub(crate) place: u32,
+}
+
+/// Decodes images one after the other, keeping its buffers.
+#[derive(Default)]
+pub(crate) struct Squares {
+    resizer: fir::Resizer,
+}
+
+impl Squares {
+    /// One image as `[S, S, 3]`, bicubic and antialiased.
+    ///
+    /// # Errors
+    /// What the decoder said.
+    pub(crate) fn square(
+        &mut self,
+        encoded: &[u8],
+        edge: usize,
+        crop: Crop,
+        about: CropKey,
+    ) -> Result<Vec<u8>, String> {
+        let decoded = image::load_from_memory(encoded)
+            .map_err(|error| error.to_string())?
+            .into_rgb8();
+        let (width, height) = decoded.dimensions();
+        let window = match crop {
+            Crop::Center => center(width, height),
+            Crop::Random => random(width, height, about),
+        };
+        let source = ImageRef::new(width, height, decoded.as_raw(), fir::PixelType::U8x3)
+            .map_err(|error| error.to_string())?;
+        let mut square = Image::new(edge as u32, edge as u32, fir::PixelType::U8x3);
+        let options = fir::ResizeOptions::new()
+            .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::CatmullRom))
+            .crop(window.left, window.top, window.width, window.height);
+        self.resizer
+            .resize(&source, &mut square, &options)
+            .map_err(|error| error.to_string())?;
+        Ok(square.into_vec())
+    }
+}
+
+/// The largest square in the middle.
+fn center(width: u32, height: u32) -> Window {
+    let side = width.min(height);
+    Window {
+        left: f64::from((width - side) / 2),
+        top: f64::from((height - side) / 2),
+        width: f64::from(side),
+        height: f64::from(side),
+    }
+}
+
+/// A random area of 0.9–1.0 with an aspect of 3:4–4:3 (log-uniform); after ten draws that do not fit, the middle.
+fn random(width: u32, height: u32, about: CropKey) -> Window {
+    let CropKey {
+        seed,
+        epoch,
+        document,
+        place,
+    } = about;
+    let mut draws = Draws::new(key(
+        Purpose::Crop,
+        &[seed, epoch, document, u64::from(place)],
+    ));
+    let (full_width, full_height) = (f64::from(width), f64::from(height));
+    let aspects = (3.0_f64 / 4.0, 4.0_f64 / 3.0);
+    for _ in 0..10 {
+        let area = full_width * full_height * draws.within(0.9, 1.0);
+        let aspect = draws.within(aspects.0.ln(), aspects.1.ln()).exp();
+        let (w, h) = (
+            (area * aspect).sqrt().round(),
+            (area / aspect).sqrt().round(),
+        );
+        if (1.0..=full_width).contains(&w) && (1.0..=full_height).contains(&h) {
+            let left = draws.within(0.0, full_width - w + 1.0).floor();
+            let top = draws.within(0.0, full_height - h + 1.0).floor();
+            return Window {
+                left,
+                top,
+                width: w,
+                height: h,
+            };
+        }
+    }
+    let aspect = (full_width / full_height).clamp(aspects.0, aspects.1);
+    let w = full_width.min((full_height * aspect).round());
+    let h = full_height.min((full_width / aspect).round());
+    Window {
+        left: ((full_width - w) / 2.0).round(),
+        top: ((full_height - h) / 2.0).round(),
+        width: w,
+        height: h,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn about(place: u32) -> CropKey {
+        CropKey {
+            seed: 1,
+            epoch: 2,
+            document: 3,
+            place,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_lies_inside_its_image(width in 1..700u32, height in 1..700u32, place: u32) {
+            for window in [random(width, height, about(place)), center(width, height)] {
+                prop_assert!(window.left >= 0.0 && window.left + window.width <= f64::from(width), "{window:?}");
+                prop_assert!(window.top >= 0.0 && window.top + window.height <= f64::from(height), "{window:?}");
+                prop_assert!(window.width >= 1.0 && window.height >= 1.0, "{window:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn random_windows_of_a_square_keep_nine_tenths_of_the_area() {
+        for place in 0..200 {
+            let window = random(256, 256, about(place));
+            let share = window.width * window.height / (256.0 * 256.0);
+            assert!((0.88..=1.0).contains(&share), "{window:?}");
+        }
+    }
+
+    #[test]
+    fn a_plain_image_stays_plain_and_a_broken_one_says_so() {
+        let mut png = std::io::Cursor::new(Vec::new());
+        let plain = image::RgbImage::from_pixel(40, 30, image::Rgb([200, 100, 50]));
+        plain
+            .write_to(&mut png, image::ImageFormat::Png)
+            .expect("in memory");
+        let mut squares = Squares::default();
+        let square = squares
+            .square(png.get_ref(), 16, Crop::Random, about(0))
+            .expect("valid");
+        assert_eq!(square, [200, 100, 50].repeat(16 * 16));
+        assert!(
+            squares
+                .square(b"not an image", 16, Crop::Random, about(0))
+                .is_err()
+        );
+    }
+}

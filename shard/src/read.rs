@@ -1,0 +1,402 @@
+//! A dataset's files, as a stream reads them: one manifest, the ids of whole row groups, the pixels of single documents.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array, AsArray, ListArray, RecordBatch, StringArray};
+use arrow::datatypes::UInt32Type;
+use lcl_schemas::dataset::{
+    HEADER_FILE, Header, HeaderError, LATEST_MANIFEST, MANIFESTS_DIR, ManifestRow,
+    manifest_from_arrow,
+};
+use lcl_schemas::vocabulary::TokenId;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+    RowSelector,
+};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::PageIndexPolicy;
+use sha2::{Digest, Sha256};
+
+use crate::keyed::id_number;
+use crate::order::RowAt;
+
+/// Why a dataset cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A file is missing or cannot be read.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The header does not allow it.
+    #[error("{path}: {source}", path = path.display())]
+    Header {
+        /// The dataset.
+        path: PathBuf,
+        /// Why.
+        source: HeaderError,
+    },
+    /// Ingest has not finished a run.
+    #[error("{path} has no manifest: finish `lcl-ingest` on it first", path = path.display())]
+    NoManifest {
+        /// The dataset.
+        path: PathBuf,
+    },
+    /// A position speaks of what is not there.
+    #[error(
+        "the position does not fit this dataset: {0}; resume with the dataset and settings it was saved with"
+    )]
+    Position(String),
+    /// The manifest is not what its name says.
+    #[error("{path} is damaged ({detail}): run `lcl-ingest` on the dataset again to write a new one", path = path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A shard is not what the manifest says.
+    #[error("{path}, row group {row_group}{row}: {detail}; restore the shard, or ingest its unit again", path = path.display(), row = row.map_or_else(String::new, |row| format!(", row {row}")))]
+    Shard {
+        /// The file.
+        path: PathBuf,
+        /// Index in the file.
+        row_group: u32,
+        /// Index in the row group, where one row is at fault.
+        row: Option<u32>,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+/// An open dataset. Reading is by position and from any thread.
+pub(crate) struct Reader {
+    folder: PathBuf,
+    header: Header,
+    manifest: String,
+    groups: Vec<ManifestRow>,
+    footers: Mutex<HashMap<String, ArrowReaderMetadata>>,
+}
+
+/// Shards whose footers are kept: a footer with its page index is about 0.1 MB.
+const FOOTERS_KEPT: usize = 512;
+
+/// A document without its pixels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DocumentTokens {
+    pub(crate) id: String,
+    pub(crate) tokens: Vec<TokenId>,
+    /// Where each place's ids begin, and the end.
+    starts: Vec<usize>,
+    /// For each place: not an image, or an image and the place it was matched to.
+    images: Vec<Option<Option<u32>>>,
+}
+
+impl DocumentTokens {
+    pub(crate) fn places(&self) -> usize {
+        self.images.len()
+    }
+
+    /// The id as a number, for draws about this document.
+    pub(crate) fn number(&self) -> u64 {
+        id_number(&self.id)
+    }
+
+    pub(crate) fn span(&self, place: usize) -> Range<usize> {
+        self.starts[place]..self.starts[place + 1]
+    }
+
+    /// A stored image.
+    pub(crate) fn is_image(&self, place: usize) -> bool {
+        self.images[place].is_some()
+    }
+
+    pub(crate) fn stored_images(&self) -> usize {
+        self.images.iter().flatten().count()
+    }
+
+    /// The text that a stored image was matched to, where it was to one.
+    pub(crate) fn sentence_of(&self, place: usize) -> Option<usize> {
+        let sentence = self.images[place].flatten()? as usize;
+        (sentence < self.places() && !self.is_image(sentence)).then_some(sentence)
+    }
+}
+
+impl Reader {
+    /// Opens a dataset at a manifest; the newest where `manifest` is empty.
+    pub(crate) fn open(folder: &Path, manifest: &str) -> Result<Self, ReadError> {
+        let path = folder.join(HEADER_FILE);
+        let json = std::fs::read(&path).map_err(|source| ReadError::File { path, source })?;
+        let header = Header::from_json(&json).map_err(|source| ReadError::Header {
+            path: folder.to_owned(),
+            source,
+        })?;
+        let manifest = if manifest.is_empty() {
+            latest(folder)?
+        } else {
+            manifest.to_owned()
+        };
+        let groups = read_manifest(folder, &manifest)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            header,
+            manifest,
+            groups,
+            footers: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The manifest's hash.
+    pub(crate) fn manifest(&self) -> &str {
+        &self.manifest
+    }
+
+    pub(crate) fn groups(&self) -> &[ManifestRow] {
+        &self.groups
+    }
+
+    /// All documents of a row group, without pixels.
+    pub(crate) fn group(&self, group: u32) -> Result<Vec<DocumentTokens>, ReadError> {
+        let batches = self.read(
+            group,
+            None,
+            &["id", "tokens", "spans", "images.list.item.sentence"],
+        )?;
+        let documents = batches
+            .iter()
+            .map(|batch| documents(batch, &self.header))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|(row, detail)| self.shard_error(group, Some(row), detail))?
+            .concat();
+        let expected = self.groups[group as usize].rows as usize;
+        if documents.len() != expected {
+            let detail = format!("{} rows instead of {expected}", documents.len());
+            return Err(self.shard_error(group, None, detail));
+        }
+        Ok(documents)
+    }
+
+    /// The stored images of one document by place, read through the page index: no other document's pixels.
+    pub(crate) fn pixels(&self, at: RowAt) -> Result<BTreeMap<u32, Vec<u8>>, ReadError> {
+        let damaged = |detail: &str| self.shard_error(at.group, Some(at.row), detail.to_owned());
+        let batches = self.read(at.group, Some(at.row), &["image_bytes"])?;
+        let list = batches
+            .iter()
+            .find(|batch| batch.num_rows() == 1)
+            .and_then(|batch| batch.column(0).as_list_opt::<i32>())
+            .ok_or_else(|| damaged("no such row"))?;
+        let bytes = list.value(0);
+        let bytes = bytes
+            .as_binary_opt::<i64>()
+            .ok_or_else(|| damaged("`image_bytes` has another type"))?;
+        let stored = bytes.iter().enumerate();
+        Ok(stored
+            .filter_map(|(place, bytes)| Some((place as u32, bytes?.to_vec())))
+            .collect())
+    }
+
+    /// The text at each place of a row group's documents; `None` where an image is.
+    pub(crate) fn texts(&self, group: u32) -> Result<Vec<Vec<Option<String>>>, ReadError> {
+        let damaged = || self.shard_error(group, None, "`texts` has another type".to_owned());
+        let mut rows = Vec::new();
+        for batch in self.read(group, None, &["texts"])? {
+            let list = batch.column(0).as_list_opt::<i32>().ok_or_else(damaged)?;
+            for row in list.iter() {
+                let row = row.ok_or_else(damaged)?;
+                let texts = row.as_string_opt::<i32>().ok_or_else(damaged)?;
+                rows.push(texts.iter().map(|text| text.map(str::to_owned)).collect());
+            }
+        }
+        Ok(rows)
+    }
+
+    /// An error that names a shard, row group and row.
+    pub(crate) fn shard_error(&self, group: u32, row: Option<u32>, detail: String) -> ReadError {
+        let entry = &self.groups[group as usize];
+        ReadError::Shard {
+            path: self.folder.join(&entry.shard),
+            row_group: entry.row_group,
+            row,
+            detail,
+        }
+    }
+
+    fn read(
+        &self,
+        group: u32,
+        row: Option<u32>,
+        columns: &[&str],
+    ) -> Result<Vec<RecordBatch>, ReadError> {
+        let entry = &self.groups[group as usize];
+        let path = self.folder.join(&entry.shard);
+        let file = File::open(&path).map_err(|source| ReadError::File { path, source })?;
+        let failed = |error: ParquetError| self.shard_error(group, row, error.to_string());
+        let footer = self.footer(&entry.shard, &file).map_err(failed)?;
+        let mask = ProjectionMask::columns(footer.parquet_schema(), columns.iter().copied());
+        let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
+            .with_row_groups(vec![entry.row_group as usize])
+            .with_projection(mask);
+        if let Some(row) = row {
+            let selectors = vec![RowSelector::skip(row as usize), RowSelector::select(1)];
+            reader = reader.with_row_selection(RowSelection::from(selectors));
+        }
+        let batches = reader.build().map_err(failed)?;
+        batches
+            .map(|batch| batch.map_err(|error| self.shard_error(group, row, error.to_string())))
+            .collect()
+    }
+
+    fn footer(&self, shard: &str, file: &File) -> Result<ArrowReaderMetadata, ParquetError> {
+        let kept = self
+            .footers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(shard)
+            .cloned();
+        if let Some(footer) = kept {
+            return Ok(footer);
+        }
+        let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Required);
+        let footer = ArrowReaderMetadata::load(file, options)?;
+        let mut footers = self.footers.lock().unwrap_or_else(PoisonError::into_inner);
+        if footers.len() >= FOOTERS_KEPT {
+            footers.clear();
+        }
+        footers.insert(shard.to_owned(), footer.clone());
+        Ok(footer)
+    }
+}
+
+fn latest(folder: &Path) -> Result<String, ReadError> {
+    let path = folder.join(MANIFESTS_DIR).join(LATEST_MANIFEST);
+    match std::fs::read_to_string(&path) {
+        Ok(hash) => Ok(hash.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(ReadError::NoManifest {
+            path: folder.to_owned(),
+        }),
+        Err(source) => Err(ReadError::File { path, source }),
+    }
+}
+
+fn read_manifest(folder: &Path, hash: &str) -> Result<Vec<ManifestRow>, ReadError> {
+    let path = folder.join(MANIFESTS_DIR).join(format!("{hash}.parquet"));
+    let bytes = std::fs::read(&path).map_err(|source| ReadError::File {
+        path: path.clone(),
+        source,
+    })?;
+    let damaged = |detail: String| ReadError::Manifest {
+        path: path.clone(),
+        detail,
+    };
+    if format!("{:x}", Sha256::digest(&bytes)) != hash {
+        return Err(damaged(
+            "its contents do not have the hash that names it".into(),
+        ));
+    }
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))
+        .and_then(ParquetRecordBatchReaderBuilder::build)
+        .map_err(|error| damaged(error.to_string()))?;
+    let mut rows = Vec::new();
+    for batch in reader {
+        let batch = batch.map_err(|error| damaged(error.to_string()))?;
+        rows.extend(
+            manifest_from_arrow(&batch).map_err(|column| damaged(format!("column `{column}`")))?,
+        );
+    }
+    Ok(rows)
+}
+
+/// A projected batch's documents, or the first row at fault and why.
+fn documents(batch: &RecordBatch, header: &Header) -> Result<Vec<DocumentTokens>, (u32, String)> {
+    let missing = |name: &str| (0, format!("column `{name}` is missing or has another type"));
+    let list = |name: &str| -> Result<&ListArray, _> {
+        batch
+            .column_by_name(name)
+            .and_then(|column| column.as_list_opt::<i32>())
+            .ok_or_else(|| missing(name))
+    };
+    let ids: &StringArray = batch
+        .column_by_name("id")
+        .and_then(|column| column.as_string_opt::<i32>())
+        .ok_or_else(|| missing("id"))?;
+    let (tokens, spans, images) = (list("tokens")?, list("spans")?, list("images")?);
+    (0..batch.num_rows())
+        .map(|row| {
+            let numbers = |list: &ListArray, name: &str| {
+                let values = list.value(row);
+                let values = values
+                    .as_primitive_opt::<UInt32Type>()
+                    .ok_or_else(|| missing(name))?;
+                Ok::<_, (u32, String)>(values.values().to_vec())
+            };
+            let images = images.value(row);
+            let sentences = images
+                .as_struct_opt()
+                .and_then(|images| images.column_by_name("sentence"))
+                .and_then(|column| column.as_primitive_opt::<UInt32Type>())
+                .ok_or_else(|| missing("images"))?;
+            let layout = lcl_schemas::layout::Layout::try_new(
+                &header.vocabulary,
+                numbers(tokens, "tokens")?,
+                numbers(spans, "spans")?,
+            )
+            .map_err(|error| (row as u32, error.to_string()))?;
+            if layout.spans().len() != images.len() {
+                let detail = format!("{} spans for {} places", layout.spans().len(), images.len());
+                return Err((row as u32, detail));
+            }
+            let mut starts = vec![1];
+            let mut kinds = Vec::with_capacity(images.len());
+            for (place, ids) in layout.places().enumerate() {
+                starts.push(starts[place] + ids.len());
+                let is_image = ids == [header.vocabulary.boi, header.vocabulary.eoi];
+                kinds.push(
+                    is_image.then(|| sentences.is_valid(place).then(|| sentences.value(place))),
+                );
+            }
+            let tokens = layout.tokens().to_vec();
+            Ok(DocumentTokens {
+                id: ids.value(row).to_owned(),
+                tokens,
+                starts,
+                images: kinds,
+            })
+        })
+        .collect()
+}
+
+/// Shared by the readers of a stream.
+pub(crate) type SharedReader = Arc<Reader>;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A document of places given as (ids, image and its sentence).
+    pub(crate) fn document(id: &str, places: &[(usize, Option<Option<u32>>)]) -> DocumentTokens {
+        let mut starts = vec![1];
+        for (place, (length, _)) in places.iter().enumerate() {
+            starts.push(starts[place] + length);
+        }
+        let tokens = (0..=starts[places.len()] as u32).collect();
+        let images = places.iter().map(|(_, image)| *image).collect();
+        DocumentTokens {
+            id: id.to_owned(),
+            tokens,
+            starts,
+            images,
+        }
+    }
+}

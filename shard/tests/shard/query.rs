@@ -1,0 +1,140 @@
+//! SQL and statistics, by the command line.
+
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use crate::fixture::{Part, usual, write};
+
+fn lcl_shard(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lcl-shard"))
+        .args(arguments)
+        .output()
+        .expect("the binary starts")
+}
+
+fn dataset() -> TempDir {
+    let folder = TempDir::new().expect("a temporary folder");
+    let mut documents = usual(40);
+    documents[0] = vec![Part::Text(1), Part::Image(None)];
+    write(folder.path(), &documents, 8);
+    folder
+}
+
+fn sql(folder: &TempDir, query: &str, format: &str) -> String {
+    let path = folder.path().to_str().expect("a plain path");
+    let output = lcl_shard(&["sql", path, query, "--format", format]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn images_are_rows_of_their_own_with_their_outcomes() {
+    let folder = dataset();
+    let counts = sql(
+        &folder,
+        "SELECT outcome, count(*) AS n FROM images GROUP BY outcome ORDER BY n DESC",
+        "csv",
+    );
+    assert_eq!(counts, "outcome,n\nstored,79\nhttp_404,39\n");
+    let one = sql(
+        &folder,
+        "SELECT place, format, width, sentence, octet_length(bytes) > 4096 AS has_pixels FROM images
+         WHERE id = 'document-0001' ORDER BY place",
+        "json",
+    );
+    let expected = concat!(
+        r#"{"place":1,"format":"png","width":10,"sentence":2,"has_pixels":true}"#,
+        "\n",
+        r#"{"place":3}"#,
+        "\n",
+        r#"{"place":4,"format":"png","width":10,"has_pixels":true}"#,
+        "\n",
+    );
+    assert_eq!(one, expected);
+}
+
+/// Bytes that a query read from shards, as the plan's own counters say.
+fn bytes_read(folder: &TempDir, query: &str) -> u64 {
+    let plan = sql(folder, &format!("EXPLAIN ANALYZE {query}"), "json");
+    let (_, counter) = plan.rsplit_once("bytes_scanned=").expect("a scan");
+    let number: String = counter
+        .chars()
+        .take_while(|c| c.is_ascii_digit() || *c == '.')
+        .collect();
+    let unit = counter[number.len()..].trim_start();
+    let factor = if unit.starts_with('K') {
+        1e3
+    } else if unit.starts_with('M') {
+        1e6
+    } else {
+        1.0
+    };
+    (number.parse::<f64>().expect("a number") * factor) as u64
+}
+
+#[test]
+fn pixels_are_read_only_when_asked_for() {
+    let folder = dataset();
+    let pixels = 79 * 4096;
+    assert!(bytes_read(&folder, "SELECT sum(octet_length(bytes)) FROM images") > pixels);
+    for query in [
+        "SELECT count(*) FROM documents WHERE n_images > 1",
+        "SELECT outcome, count(*) FROM images GROUP BY outcome",
+        "SELECT avg(width * height) FROM images WHERE outcome = 'stored'",
+    ] {
+        let read = bytes_read(&folder, query);
+        assert!(read < pixels / 10, "{query} read {read} bytes");
+    }
+}
+
+#[test]
+fn tables_show_sizes_instead_of_pixels() {
+    let folder = dataset();
+    let table = sql(
+        &folder,
+        "SELECT id, image_bytes FROM documents WHERE id = 'document-0000'",
+        "table",
+    );
+    assert!(
+        table.contains("[null, 41") && table.contains("bytes]"),
+        "{table}"
+    );
+}
+
+#[test]
+fn statistics_add_up() {
+    let folder = dataset();
+    let path = folder.path().to_str().expect("a plain path");
+    let output = lcl_shard(&["stats", path, "--json"]);
+    let stats: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(stats["documents"], 40);
+    assert_eq!(stats["images"], 79);
+    assert_eq!(stats["images_by_outcome"]["http_404"], 39);
+    assert_eq!(stats["records_by_outcome"]["written"], 40);
+    let text = String::from_utf8(lcl_shard(&["stats", path]).stdout).expect("text");
+    assert!(text.contains("118 images in them"), "{text}");
+}
+
+#[test]
+fn mistakes_leave_with_2_and_failures_with_1_each_in_one_line() {
+    let folder = dataset();
+    let path = folder.path().to_str().expect("a plain path");
+    assert_eq!(lcl_shard(&["sql", path]).status.code(), Some(2));
+    for (arguments, says) in [
+        (["sql", path, "SELECT nothing FROM documents"], "nothing"),
+        (["sql", "no/such/dataset", "SELECT 1"], "no/such/dataset"),
+    ] {
+        let output = lcl_shard(&arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(
+            error.starts_with("error: ") && error.contains(says),
+            "{error}"
+        );
+    }
+}

@@ -1,1 +1,190 @@
-//! stub
+//! Interleaved documents and their images, from the outside world into a dataset of Parquet shards.
+//!
+//! ```text
+//! inputs ─► plan ─► read ─► filter ─► fetch ─► decode, resize, encode ─► tokenise, lay out ─► write ─► commit
+//! ```
+//! Nothing hostile makes it panic, allocate without bound or reach an address that it should not; nothing is dropped
+//! without being counted. Two runs give the same rows, whatever the network and the threads did.
+
+pub mod config;
+mod dataset;
+mod durable;
+mod fetch;
+mod filter;
+mod flow;
+pub mod image;
+mod pipeline;
+mod plan;
+mod progress;
+mod reader;
+pub mod report;
+mod shard_file;
+mod source;
+pub mod stages;
+mod tokenize;
+mod unit;
+mod write;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use lcl_schemas::dataset::{Commit, HeaderError, Unit};
+use lcl_schemas::tokenizer::{Tokenizer, TokenizerError};
+
+pub use config::{Config, ConfigError};
+use dataset::Dataset;
+pub use dataset::DatasetError;
+pub use fetch::ClientError;
+use pipeline::Pipeline;
+pub use plan::PlanError;
+use plan::Selection;
+use progress::Counts;
+pub use report::Report;
+use stages::Stages;
+
+/// Why a run cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// A setting that cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No such tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The dataset cannot be written.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The inputs cannot be looked at, or do not fit what the dataset has of them.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The HTTP client cannot be set up.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The system gives no threads.
+    #[error("cannot start threads: {0}")]
+    Runtime(std::io::Error),
+    /// A unit of an input that is not among the configured ones.
+    #[error("no configured input has the fingerprint {0}")]
+    UnknownInput(String),
+    /// The unit's input cannot be read to the unit's end.
+    #[error("{input}: {detail}")]
+    Input {
+        /// Its name.
+        input: String,
+        /// Where and why.
+        detail: String,
+    },
+}
+
+impl IngestError {
+    /// Whether the command line or the configuration has to change.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Config(_)
+                | Self::Plan(PlanError::Rules { .. })
+                | Self::Dataset(DatasetError::Header {
+                    source: HeaderError::Differs { .. },
+                    ..
+                })
+        )
+    }
+}
+
+/// Ingests all inputs of `config`; units that the dataset has are skipped. Inputs that cannot be read are in the report.
+///
+/// # Errors
+/// When the run cannot begin, or cannot write.
+pub fn run(config: &Config) -> Result<Report, IngestError> {
+    let begun = Instant::now();
+    config.validate()?;
+    let tokenizer = config.load_tokenizer()?;
+    let dataset = Dataset::open(config, &tokenizer)?;
+    let inputs = plan::inputs(config, &dataset.live_commits()?)?;
+    let run = Run::new(config, &tokenizer, &dataset);
+    run.counts.total_bytes.store(
+        inputs.iter().map(|input| input.bytes).sum(),
+        Ordering::Relaxed,
+    );
+    let (commits, reading) = run.pipeline().run(&inputs, Selection::All)?;
+    let manifest = dataset.write_manifest()?;
+    Ok(Report {
+        manifest,
+        units_skipped: reading.units_skipped,
+        failed_inputs: reading.failed,
+        fetched_bytes: run.counts.bytes(),
+        ..Report::of(&commits, &run.stages, begun.elapsed())
+    })
+}
+
+/// Does one unit, wherever in its input it begins, and gives its commit; a unit that has one is not done again. The
+/// manifest is left to who did the last unit.
+///
+/// # Errors
+/// As [`run`]; and an input that cannot be read.
+pub fn run_unit(unit: &Unit, config: &Config) -> Result<Commit, IngestError> {
+    config.validate()?;
+    let tokenizer = config.load_tokenizer()?;
+    let dataset = Dataset::open(config, &tokenizer)?;
+    let committed = || -> Result<_, DatasetError> {
+        Ok(dataset
+            .live_commits()?
+            .into_iter()
+            .find(|commit| commit.unit == *unit))
+    };
+    let inputs = plan::inputs(config, &dataset.live_commits()?)?;
+    if let Some(commit) = committed()? {
+        return Ok(commit);
+    }
+    let input = inputs
+        .into_iter()
+        .find(|input| input.fingerprint == unit.input);
+    let input = input.ok_or_else(|| IngestError::UnknownInput(unit.input.clone()))?;
+    let run = Run::new(config, &tokenizer, &dataset);
+    let (_, reading) = run
+        .pipeline()
+        .run(std::slice::from_ref(&input), Selection::Only(unit.first))?;
+    committed()?.ok_or_else(|| {
+        let detail = reading
+            .failed
+            .into_iter()
+            .next()
+            .map(|failed| failed.detail);
+        IngestError::Input {
+            input: input.name,
+            detail: detail.unwrap_or_else(|| "it has no such unit".into()),
+        }
+    })
+}
+
+/// What a run counts, beside what it works with.
+struct Run<'a> {
+    config: &'a Config,
+    tokenizer: &'a Tokenizer,
+    dataset: &'a Dataset,
+    counts: Counts,
+    stages: Arc<Stages>,
+}
+
+impl<'a> Run<'a> {
+    fn new(config: &'a Config, tokenizer: &'a Tokenizer, dataset: &'a Dataset) -> Self {
+        Self {
+            config,
+            tokenizer,
+            dataset,
+            counts: Counts::default(),
+            stages: Arc::default(),
+        }
+    }
+
+    fn pipeline(&self) -> Pipeline<'_> {
+        Pipeline {
+            config: self.config,
+            tokenizer: self.tokenizer,
+            dataset: self.dataset,
+            counts: &self.counts,
+            stages: self.stages.clone(),
+        }
+    }
+}

@@ -1,1 +1,11 @@
-//! stub
+//! The hand-overs between the services, each on what the one before really made.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod corpus;
+mod documents_become_shards;
+mod exported_encoder_agrees;
+mod loss_falls;
+mod road;
+mod shards_become_batches;

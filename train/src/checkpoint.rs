@@ -72,9 +72,12 @@ pub fn save<P: Serialize>(
     }
     fs::create_dir_all(&scratch).map_err(at(&scratch))?;
 
-    weights::save(&trainer.model, None, &scratch.join(WEIGHTS_FILE))?;
+    weights::save(&trainer.model, &[], &scratch.join(WEIGHTS_FILE))?;
     let path = scratch.join(OPTIMIZER_FILE);
-    trainer.optimizer.save(&path).map_err(|source| CheckpointError::Optimizer { path, source })?;
+    trainer
+        .optimizer
+        .save(&path)
+        .map_err(|source| CheckpointError::Optimizer { path, source })?;
     let position = serde_json::to_vec_pretty(progress)
         .map_err(|error| content(&scratch.join(POSITION_FILE), &error))?;
     fs::write(scratch.join(POSITION_FILE), position).map_err(at(&scratch))?;
@@ -84,7 +87,9 @@ pub fn save<P: Serialize>(
 
     sync_folder(&scratch)?;
     fs::rename(&scratch, &folder).map_err(at(&folder))?;
-    File::open(run).and_then(|run| run.sync_all()).map_err(at(run))?;
+    File::open(run)
+        .and_then(|run| run.sync_all())
+        .map_err(at(run))?;
     Ok(folder)
 }
 
@@ -92,9 +97,13 @@ pub fn save<P: Serialize>(
 fn sync_folder(folder: &Path) -> Result<(), CheckpointError> {
     for entry in fs::read_dir(folder).map_err(at(folder))? {
         let path = entry.map_err(at(folder))?.path();
-        File::open(&path).and_then(|file| file.sync_all()).map_err(at(&path))?;
+        File::open(&path)
+            .and_then(|file| file.sync_all())
+            .map_err(at(&path))?;
     }
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(at(folder))
 }
 
 /// Removes all but the latest `keep`.
@@ -158,8 +167,9 @@ pub fn model(folder: &Path, blank: Lcl) -> Result<Lcl, CheckpointError> {
 pub fn restore_optimizer(folder: &Path, trainer: &mut Trainer) -> Result<(), CheckpointError> {
     let path = folder.join(OPTIMIZER_FILE);
     let fresh = trainer.config.init(&trainer.model);
-    trainer.optimizer =
-        fresh.load(&path).map_err(|source| CheckpointError::Optimizer { path, source })?;
+    trainer.optimizer = fresh
+        .load(&path)
+        .map_err(|source| CheckpointError::Optimizer { path, source })?;
     Ok(())
 }
 
@@ -169,7 +179,10 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> CheckpointError + use<> {
 }
 
 fn content(path: &Path, error: &dyn std::error::Error) -> CheckpointError {
-    CheckpointError::Content { path: path.to_owned(), detail: error.to_string() }
+    CheckpointError::Content {
+        path: path.to_owned(),
+        detail: error.to_string(),
+    }
 }
 
 #[cfg(test)]

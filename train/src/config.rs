@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
+use lcl_shard::{Crop, Part, StreamConfig};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -17,7 +18,10 @@ pub enum ConfigError {
     #[error("{0} is not set")]
     Missing(&'static str),
     #[error("{key} must be {rule}")]
-    Value { key: &'static str, rule: &'static str },
+    Value {
+        key: &'static str,
+        rule: &'static str,
+    },
 }
 
 /// Where tensors live and are computed.
@@ -71,28 +75,48 @@ impl Default for Config {
             data: DataConfig::default(),
             model: ModelConfig::default(),
             loss: LossConfig::default(),
-            optimizer: OptimizerConfig { warmup: 100, ..OptimizerConfig::default() },
+            optimizer: OptimizerConfig {
+                warmup: 100,
+                ..OptimizerConfig::default()
+            },
         }
     }
 }
 
-/// What is read; edge, slots and context follow from the model.
+/// The settings of the stream that do not follow from the model or the run; see [`StreamConfig`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// A dataset folder that `lcl-ingest` wrote.
     pub dataset: PathBuf,
     /// Rows of a batch.
     pub rows: usize,
-    /// Share of the documents left for evaluation.
     pub holdout: f64,
-    /// Threads that read and decode.
+    pub min_images: u32,
+    pub max_images: usize,
+    pub crop: Crop,
+    pub lanes: usize,
+    pub bins: usize,
+    pub block_row_groups: usize,
     pub threads: usize,
+    pub prefetch: usize,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { dataset: PathBuf::new(), rows: 8, holdout: 0.05, threads: 2 }
+        let stream = StreamConfig::default();
+        Self {
+            dataset: stream.dataset,
+            rows: stream.rows,
+            holdout: stream.holdout,
+            min_images: stream.min_images,
+            max_images: stream.max_images,
+            crop: stream.crop,
+            lanes: stream.lanes,
+            bins: stream.bins,
+            block_row_groups: stream.block_row_groups,
+            threads: stream.threads,
+            prefetch: stream.prefetch,
+        }
     }
 }
 
@@ -139,10 +163,35 @@ impl ModelConfig {
 }
 
 impl Config {
+    /// The stream that this run trains on: without end, all but what is held out.
+    pub fn stream(&self) -> StreamConfig {
+        let (shape, data) = (self.model.shape(), self.data.clone());
+        StreamConfig {
+            dataset: data.dataset,
+            part: Part::Train,
+            holdout: data.holdout,
+            seed: self.seed,
+            context: shape.context,
+            rows: data.rows,
+            edge: shape.edge,
+            slots: shape.slots(),
+            min_images: data.min_images,
+            max_images: data.max_images,
+            crop: data.crop,
+            lanes: data.lanes,
+            bins: data.bins,
+            block_row_groups: data.block_row_groups,
+            threads: data.threads,
+            prefetch: data.prefetch,
+            ..StreamConfig::default()
+        }
+    }
+
     /// The first rule that is broken.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let shape = self.model.shape();
-        let divides = |part: usize, whole: usize| part > 0 && whole > 0 && whole.is_multiple_of(part);
+        let divides =
+            |part: usize, whole: usize| part > 0 && whole > 0 && whole.is_multiple_of(part);
         let unset = [
             ("out", self.out.as_os_str().is_empty()),
             ("data.dataset", self.data.dataset.as_os_str().is_empty()),
@@ -155,14 +204,38 @@ impl Config {
             ("checkpoint_every", "at least 1", self.checkpoint_every > 0),
             ("keep_checkpoints", "at least 1", self.keep_checkpoints > 0),
             ("data.rows", "at least 1", self.data.rows > 0),
-            ("data.holdout", "in [0, 1)", (0.0..1.0).contains(&self.data.holdout)),
+            (
+                "data.holdout",
+                "in [0, 1)",
+                (0.0..1.0).contains(&self.data.holdout),
+            ),
             ("optimizer.lr", "positive", self.optimizer.lr > 0.0),
-            ("optimizer.clip_norm", "positive", self.optimizer.clip_norm.is_none_or(|norm| norm > 0.0)),
-            ("model.patch", "a divisor of model.edge", divides(shape.patch, shape.edge)),
-            ("model.vision_heads", "a divisor of model.vision_width", divides(shape.vision_heads, shape.vision_width)),
-            ("model.text_heads", "a divisor of model.text_width", divides(shape.text_heads, shape.text_width)),
+            (
+                "optimizer.clip_norm",
+                "positive",
+                self.optimizer.clip_norm.is_none_or(|norm| norm > 0.0),
+            ),
+            (
+                "model.patch",
+                "a divisor of model.edge",
+                divides(shape.patch, shape.edge),
+            ),
+            (
+                "model.vision_heads",
+                "a divisor of model.vision_width",
+                divides(shape.vision_heads, shape.vision_width),
+            ),
+            (
+                "model.text_heads",
+                "a divisor of model.text_width",
+                divides(shape.text_heads, shape.text_width),
+            ),
             // BOS, BOI, the slots, EOI and one id to predict.
-            ("model.context", "at least the slots of an image and 4", shape.context >= shape.slots() + 4),
+            (
+                "model.context",
+                "at least the slots of an image and 4",
+                shape.context >= shape.slots() + 4,
+            ),
         ];
         match rules.into_iter().find(|(_, _, holds)| !holds) {
             Some((key, rule, _)) => Err(ConfigError::Value { key, rule }),
@@ -184,7 +257,10 @@ mod tests {
     fn any_size_of_a_named_model_can_be_overridden() {
         let set = overrides(&["model.preset=lcl_vit_b_32_mmc4", "model.context=512"]);
         let config: Config = resolve(None, &set).expect("valid");
-        let expected = ModelShape { context: 512, ..Preset::B32Mmc4.shape() };
+        let expected = ModelShape {
+            context: 512,
+            ..Preset::B32Mmc4.shape()
+        };
         assert_eq!(config.model.shape(), expected);
     }
 
@@ -196,7 +272,12 @@ mod tests {
 
     #[test]
     fn a_resolved_config_reads_back_as_itself() {
-        let set = overrides(&["out=/a", "data.dataset=/b", "optimizer.clip_norm=1.0", "model.edge=128"]);
+        let set = overrides(&[
+            "out=/a",
+            "data.dataset=/b",
+            "optimizer.clip_norm=1.0",
+            "model.edge=96",
+        ]);
         let config: Config = resolve(None, &set).expect("valid");
         config.validate().expect("complete");
         let text = toml::to_string(&config).expect("serialisable");
@@ -207,6 +288,12 @@ mod tests {
     fn heads_that_do_not_divide_the_width_are_a_usage_mistake() {
         let set = overrides(&["out=/a", "data.dataset=/b", "model.text_heads=5"]);
         let config: Config = resolve(None, &set).expect("valid");
-        assert!(matches!(config.validate(), Err(ConfigError::Value { key: "model.text_heads", .. })));
+        assert!(matches!(
+            config.validate(),
+            Err(ConfigError::Value {
+                key: "model.text_heads",
+                ..
+            })
+        ));
     }
 }

@@ -105,6 +105,7 @@ fn check(batch: &Batch, vocabulary: &Vocabulary, shape: &ModelShape) -> Result<(
         ("positions", batch.positions.len(), places),
         ("context flags", batch.has_context.len(), images),
         ("slots an image", batch.slots, shape.slots()),
+        ("pixels along an edge", batch.edge, shape.edge),
     ];
     if let Some((what, found, expected)) = sizes
         .into_iter()
@@ -208,6 +209,30 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// All of a batch, its pixels normalised.
+    pub fn of(
+        batch: &Batch,
+        vocabulary: &Vocabulary,
+        shape: &ModelShape,
+        device: &Device,
+    ) -> Result<Self, DataError> {
+        let plan = Plan::of(batch, vocabulary, shape, Targets::Segments)?;
+        let (found, expected) = (batch.pixels.len(), batch.images() * 3 * shape.edge.pow(2));
+        if found != expected {
+            return Err(DataError::Size {
+                what: "bytes of pixels",
+                found,
+                expected,
+            });
+        }
+        Ok(Self::new(
+            batch,
+            plan,
+            normalised(&batch.pixels, batch.edge, device),
+            device,
+        ))
+    }
+
     /// `pixels` as [`normalised`] makes them, if the batch has images.
     pub fn new(batch: &Batch, plan: Plan, pixels: Option<Tensor<4>>, device: &Device) -> Self {
         let sequence = Sequence {

@@ -216,3 +216,151 @@ fn softmax_loss(
     });
     (loss, gradient)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Targets;
+    use crate::names::host;
+    use crate::optim::gradient_norms;
+    use crate::samples::{IMAGE, model, packed, shape, vocabulary};
+    use burn::optim::GradientsParams;
+    use burn::tensor::activation::log_softmax;
+    use burn::tensor::{Device, TensorData};
+    use lcl_schemas::batch::Batch;
+
+    const CAT: &[u32] = &[95, 3, 4, IMAGE, 5, 96];
+    const DOG: &[u32] = &[95, 10, IMAGE, 11, 0, IMAGE, 12];
+    const NAMELESS: &[u32] = &[95, IMAGE, 20, 21, 96];
+
+    fn inputs(batch: &Batch, device: &Device) -> Inputs {
+        Inputs::of(batch, &vocabulary(), &shape(), device).expect("valid")
+    }
+
+    fn measured(batch: &Batch) -> ([f64; 2], Counts) {
+        let device = Device::flex();
+        let inputs = inputs(batch, &device);
+        let counts = Counts::of(&inputs.plan);
+        let losses = losses(&model(&device), &inputs, &LossConfig::default(), counts);
+        let of = |loss: Tensor<1>| f64::from(loss.into_scalar::<f32>());
+        ([of(losses.contrastive), of(losses.generation)], counts)
+    }
+
+    #[test]
+    fn packing_two_documents_into_a_row_changes_no_loss() {
+        let (apart, counts) = measured(&packed(&[&[CAT], &[DOG]], 64, 0));
+        let (together, same) = measured(&packed(&[&[CAT, DOG]], 64, 0));
+        assert_eq!(
+            counts,
+            Counts {
+                pairs: 3,
+                targets: 11
+            }
+        );
+        assert_eq!(same, counts);
+        for (a, b) in apart.into_iter().zip(together) {
+            assert!((a - b).abs() < 1e-5, "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn a_segment_knows_nothing_of_its_neighbour() {
+        let device = Device::flex();
+        let model = model(&device);
+        let other: &[u32] = &[95, 40, 41, 42, 43, 44, 45];
+        let hidden = |first: &[u32]| {
+            let inputs = inputs(&packed(&[&[first, &[95, 50, 51, 52, 96]]], 64, 0), &device);
+            host(model.read(&inputs.sequence, None).narrow(1, first.len(), 5))
+        };
+        assert_eq!(hidden(other), hidden(&[95, 1, 2, 3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn an_image_without_context_has_no_contrastive_pair() {
+        let batch = packed(&[&[CAT], &[NAMELESS]], 64, 0);
+        let (_, counts) = measured(&batch);
+        assert_eq!((batch.images(), counts.pairs), (2, 1));
+        // Alone there is no pair at all, and nothing to divide by.
+        let (losses, counts) = measured(&packed(&[&[NAMELESS]], 64, 0));
+        assert_eq!((losses[0], counts.pairs), (0.0, 0));
+        assert!(losses[1].is_finite());
+    }
+
+    #[test]
+    fn text_alone_can_be_learned() {
+        let (losses, counts) = measured(&packed(&[&[&[95, 1, 2, 3, 96]]], 64, 0));
+        assert_eq!(
+            counts,
+            Counts {
+                pairs: 0,
+                targets: 4
+            }
+        );
+        assert!((losses[1] - 100f64.ln()).abs() < 1.0, "{losses:?}");
+    }
+
+    #[test]
+    fn bos_and_padding_are_never_learned_and_id_0_is() {
+        let batch = packed(&[&[DOG, CAT]], 64, 0);
+        let plan = Plan::of(&batch, &vocabulary(), &shape(), Targets::Segments).expect("valid");
+        assert_eq!(plan.targets, [10, 98, 11, 0, 98, 12, 3, 4, 98, 5, 96]);
+    }
+
+    #[test]
+    fn gradients_exist_with_and_without_pairs() {
+        let device = Device::flex().autodiff();
+        let model = model(&device);
+        for batch in [packed(&[&[CAT, DOG]], 64, 0), packed(&[&[NAMELESS]], 64, 0)] {
+            let inputs = inputs(&batch, &device);
+            let counts = Counts::of(&inputs.plan);
+            let losses = losses(&model, &inputs, &LossConfig::default(), counts);
+            let gradients = GradientsParams::from_grads(losses.total.backward(), &model);
+            let norms = gradient_norms(&model, &gradients);
+            assert!(norms.iter().all(|(_, norm)| norm.is_finite()));
+            assert!(
+                norms
+                    .iter()
+                    .any(|(name, norm)| name == "visual.conv1.weight" && *norm > 0.0)
+            );
+        }
+    }
+
+    #[test]
+    fn chunked_cross_entropy_has_the_gradients_of_the_composed_one() {
+        let device = Device::flex().autodiff();
+        let count = TARGETS_AT_ONCE + 3;
+        let tensor = |name: &str, rows: usize| {
+            let values = crate::init::fixed_units(name, rows * 8)
+                .map(|u| u as f32)
+                .collect();
+            Tensor::<2>::from_data(TensorData::new(values, [rows, 8]), &device).require_grad()
+        };
+        let targets: Vec<i64> = (0..count as i64).map(|i| i * 7 % 50).collect();
+        let results = [true, false].map(|chunked| {
+            let (x, weight) = (tensor("x", count), tensor("weight", 50));
+            let loss = if chunked {
+                cross_entropy(x.clone(), weight.clone(), &targets)
+            } else {
+                let log = log_softmax(x.clone().matmul(weight.clone().transpose()), 1);
+                log.gather(1, indices(&targets, &device).unsqueeze_dim::<2>(1))
+                    .sum()
+                    .neg()
+            };
+            let gradients = loss.clone().mul_scalar(0.3).backward();
+            let of = |tensor: Tensor<2>| host(tensor.grad(&gradients).expect("a gradient"));
+            (loss.into_scalar::<f32>(), of(x), of(weight))
+        });
+        let [
+            (chunked, x, weight),
+            (composed, expected_x, expected_weight),
+        ] = results;
+        assert!((chunked / composed - 1.0).abs() < 1e-6);
+        for (found, expected) in x
+            .iter()
+            .chain(&weight)
+            .zip(expected_x.iter().chain(&expected_weight))
+        {
+            assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
+        }
+    }
+}

@@ -33,9 +33,17 @@ pub fn shapes<M: Module>(module: &M) -> Vec<(String, Vec<usize>)> {
 
 /// Every tensor in module order, copied to the host.
 pub fn tensors<M: Module>(module: &M) -> Vec<Named> {
-    let mut copies = Copies::default();
-    module.visit(&mut copies);
-    copies.found
+    let mut found = Vec::new();
+    for_each(module, |tensor| found.push(tensor));
+    found
+}
+
+/// The same one at a time.
+pub fn for_each<M: Module>(module: &M, each: impl FnMut(Named)) {
+    module.visit(&mut Copies {
+        path: Path::default(),
+        each,
+    });
 }
 
 /// Gives every parameter the values that `values` returns for its name and shape, and its id.
@@ -114,13 +122,12 @@ impl ModuleVisitor for Shapes {
     }
 }
 
-#[derive(Default)]
-struct Copies {
+struct Copies<F> {
     path: Path,
-    found: Vec<Named>,
+    each: F,
 }
 
-impl ModuleVisitor for Copies {
+impl<F: FnMut(Named)> ModuleVisitor for Copies<F> {
     fn enter_module(&mut self, name: &str, _: &str) {
         self.path.enter(name);
     }
@@ -133,7 +140,7 @@ impl ModuleVisitor for Copies {
         let name = self.path.name();
         let tensor = param.val();
         let shape = public_shape(&name, &tensor.dims());
-        self.found.push(Named {
+        (self.each)(Named {
             name,
             shape,
             values: host(tensor),

@@ -4,7 +4,12 @@
 //! that of image libraries and not that of its own `antialias=False` (a = -0.75).
 
 /// Rows `[1 + from², width]` to `[1 + to², width]`; `from` and `to` count patches. None unless both are squares.
-pub fn resize_grid(values: &[f32], width: usize, from: usize, to: usize) -> Option<Vec<f32>> {
+pub(crate) fn resize_grid(
+    values: &[f32],
+    width: usize,
+    from: usize,
+    to: usize,
+) -> Option<Vec<f32>> {
     let (from_side, to_side) = (from.isqrt(), to.isqrt());
     if from_side * from_side != from || to_side * to_side != to || from == 0 {
         return None;
@@ -13,9 +18,18 @@ pub fn resize_grid(values: &[f32], width: usize, from: usize, to: usize) -> Opti
     let taps = taps(from_side, to_side);
     // Across, then down.
     let across = resample(grid, &taps, (from_side, from_side), width);
-    let down = resample(&turned(&across, from_side, to_side, width), &taps, (to_side, from_side), width);
+    let down = resample(
+        &turned(&across, from_side, to_side, width),
+        &taps,
+        (to_side, from_side),
+        width,
+    );
     let mut out = class.to_vec();
-    out.extend(turned(&down, to_side, to_side, width).iter().map(|value| *value as f32));
+    out.extend(
+        turned(&down, to_side, to_side, width)
+            .iter()
+            .map(|value| *value as f32),
+    );
     Some(out)
 }
 
@@ -34,7 +48,10 @@ fn taps(from: usize, to: usize) -> Taps {
             let weight = |input: usize| cubic((input as f64 + 0.5 - centre) / scale.max(1.0));
             let weights: Vec<f64> = (first..end).map(weight).collect();
             let sum: f64 = weights.iter().sum();
-            (first, weights.into_iter().map(|weight| weight / sum).collect())
+            (
+                first,
+                weights.into_iter().map(|weight| weight / sum).collect(),
+            )
         })
         .collect()
 }
@@ -63,8 +80,15 @@ fn resample(
     for row in 0..rows {
         for (first, weights) in taps {
             for channel in 0..width {
-                let input = |tap: usize| values[(row * columns + first + tap) * width + channel].into();
-                out.push(weights.iter().enumerate().map(|(tap, weight)| weight * input(tap)).sum());
+                let input =
+                    |tap: usize| values[(row * columns + first + tap) * width + channel].into();
+                out.push(
+                    weights
+                        .iter()
+                        .enumerate()
+                        .map(|(tap, weight)| weight * input(tap))
+                        .sum(),
+                );
             }
         }
     }
@@ -81,4 +105,46 @@ fn turned(values: &[f64], rows: usize, columns: usize, width: usize) -> Vec<f64>
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Arbitrary numbers, one channel, a class row before them.
+    fn grid(side: usize) -> Vec<f32> {
+        let cell = |i: usize| ((i * 7) % 11) as f32 / 3.0 - (i % 5) as f32 * 0.25;
+        [9.0]
+            .into_iter()
+            .chain((0..side * side).map(cell))
+            .collect()
+    }
+
+    /// Made with Pillow's `resize(BICUBIC)` on float images, the algorithm that PyTorch took over.
+    #[test]
+    fn a_grid_is_resized_as_image_libraries_do() {
+        let up = [
+            -0.253787, 1.406503, 1.684183, 0.405171, 1.61864, 1.522783, 1.111766, 0.643261,
+            2.922935, 1.723159, 0.591246, 0.236806, 2.841418, 1.882012, 0.448943, -0.559381,
+        ];
+        let down = [
+            1.183097, 1.287931, 1.291933, 1.006852, 1.192886, 0.950191, 1.707357, 0.893441,
+            0.374694,
+        ];
+        for (from, to, expected) in [(3_usize, 4_usize, &up[..]), (5, 3, &down[..])] {
+            let found = resize_grid(&grid(from), 1, from * from, to * to).expect("squares");
+            assert_eq!(found[0], 9.0);
+            for (found, expected) in found[1..].iter().zip(expected) {
+                assert!(
+                    (f64::from(*found) - expected).abs() < 2e-6,
+                    "{found} is not {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_square_is_refused() {
+        assert_eq!(resize_grid(&grid(3), 1, 9, 12), None);
+    }
 }

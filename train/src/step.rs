@@ -7,7 +7,7 @@ use lcl_schemas::batch::Batch;
 use lcl_schemas::vocabulary::Vocabulary;
 use thiserror::Error;
 
-use crate::data::{DataError, Inputs, Plan, Targets, normalised};
+use crate::data::{DataError, Inputs};
 use crate::loss::{Counts, LossConfig, losses};
 use crate::model::Lcl;
 use crate::optim::{OptimizerConfig, clamp_temperature, clip};
@@ -43,7 +43,6 @@ pub struct Trainer {
     pub model: Lcl,
     pub optimizer: ModuleOptimizer,
     pub vocabulary: Vocabulary,
-    pub targets: Targets,
     pub loss: LossConfig,
     pub config: OptimizerConfig,
     device: Device,
@@ -63,7 +62,6 @@ impl Trainer {
             model,
             optimizer,
             vocabulary,
-            targets: Targets::Segments,
             loss,
             config,
             device,
@@ -72,9 +70,7 @@ impl Trainer {
 
     /// Forward, backward, AdamW at learning rate `lr`.
     pub fn step(&mut self, batch: &Batch, lr: f64) -> Result<Measured, StepError> {
-        let plan = Plan::of(batch, &self.vocabulary, &self.model.shape, self.targets)?;
-        let pixels = normalised(&batch.pixels, batch.edge, &self.device);
-        let inputs = Inputs::new(batch, plan, pixels, &self.device);
+        let inputs = Inputs::of(batch, &self.vocabulary, &self.model.shape, &self.device)?;
         let mut measured = self.learn(&inputs, lr)?;
         measured.tokens = batch
             .segments

@@ -1,0 +1,197 @@
+//! A dataset's folder: its header, its commits, its manifest.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lcl_schemas::dataset::{
+    COMMITS_DIR, Commit, FETCH_DIR, FORMAT, HEADER_FILE, Header, HeaderError, LATEST_MANIFEST,
+    MANIFESTS_DIR, TOKENIZER_FILE, live, manifest_schema, manifest_to_arrow,
+};
+use lcl_schemas::tokenizer::Tokenizer;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use sha2::{Digest, Sha256};
+
+use crate::config::Config;
+use crate::durable;
+
+/// The newest run's settings.
+const CONFIG_FILE: &str = "_config.toml";
+
+/// Why a dataset cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// The system refused.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// Parquet refused.
+    #[error("{path}: {source}", path = path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: ParquetError,
+    },
+    /// A commit that cannot be read.
+    #[error("{path} is no commit of this format: {detail}", path = path.display())]
+    Commit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The run does not fit the dataset.
+    #[error("{path}: {source}", path = path.display())]
+    Header {
+        /// The dataset.
+        path: PathBuf,
+        /// Why.
+        source: HeaderError,
+    },
+}
+
+/// An open dataset.
+#[derive(Debug)]
+pub(crate) struct Dataset {
+    root: PathBuf,
+}
+
+impl Dataset {
+    /// Opens or begins the dataset of `config`, which must fit what is there.
+    pub(crate) fn open(config: &Config, tokenizer: &Tokenizer) -> Result<Self, DatasetError> {
+        let dataset = Self {
+            root: config.out.clone(),
+        };
+        // Before anything is written: a folder that belongs to another version stays as it is.
+        let ours = Header {
+            format: FORMAT,
+            tokenizer: tokenizer.id().clone(),
+            vocabulary: tokenizer.vocabulary(),
+            image_size: config.image_size,
+        };
+        if dataset.path(HEADER_FILE).exists() {
+            dataset.join(&ours)?;
+        }
+        for folder in ["", COMMITS_DIR, MANIFESTS_DIR, FETCH_DIR] {
+            let path = dataset.path(folder);
+            let made = fs::create_dir_all(&path).and_then(|()| durable::sweep(&path));
+            made.map_err(|source| DatasetError::Io { path, source })?;
+        }
+        if let Some(json) = tokenizer.to_json() {
+            dataset.put_if_absent("", TOKENIZER_FILE, json)?;
+        }
+        if !dataset.put_if_absent("", HEADER_FILE, &ours.to_json())? {
+            dataset.join(&ours)?;
+        }
+        let settings = toml::to_string_pretty(config).expect("plain values and tables");
+        dataset.replace("", CONFIG_FILE, settings.as_bytes())?;
+        Ok(dataset)
+    }
+
+    fn join(&self, ours: &Header) -> Result<(), DatasetError> {
+        let path = self.path(HEADER_FILE);
+        let json = fs::read(&path).map_err(|source| DatasetError::Io { path, source })?;
+        let joined = Header::from_json(&json).and_then(|theirs| ours.check_joins(&theirs));
+        joined.map_err(|source| DatasetError::Header {
+            path: self.root.clone(),
+            source,
+        })
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        match name {
+            "" => self.root.clone(),
+            name => self.root.join(name),
+        }
+    }
+
+    /// All commits that count.
+    pub(crate) fn live_commits(&self) -> Result<Vec<Commit>, DatasetError> {
+        let folder = self.path(COMMITS_DIR);
+        let io = |path: &Path, source| DatasetError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let mut commits = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(|source| io(&folder, source))? {
+            let path = entry.map_err(|source| io(&folder, source))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with('.') || !name.ends_with(".json") {
+                continue;
+            }
+            let json = fs::read(&path).map_err(|source| io(&path, source))?;
+            let commit = serde_json::from_slice(&json).map_err(|error| DatasetError::Commit {
+                path: path.clone(),
+                detail: error.to_string(),
+            })?;
+            commits.push(commit);
+        }
+        Ok(live(commits))
+    }
+
+    /// Makes a unit real; whether nobody else had.
+    pub(crate) fn commit(&self, commit: &Commit) -> Result<bool, DatasetError> {
+        self.put_if_absent(COMMITS_DIR, &commit.file_name(), &commit.to_json())
+    }
+
+    /// Writes the manifest of all live commits; its hash. The same commits give the same bytes.
+    pub(crate) fn write_manifest(&self) -> Result<String, DatasetError> {
+        let rows: Vec<_> = self
+            .live_commits()?
+            .iter()
+            .flat_map(|commit| commit.manifest_rows().collect::<Vec<_>>())
+            .collect();
+        let bytes = manifest_bytes(&rows).map_err(|source| DatasetError::Parquet {
+            path: self.path(MANIFESTS_DIR),
+            source,
+        })?;
+        let hash = format!("{:x}", Sha256::digest(&bytes));
+        self.put_if_absent(MANIFESTS_DIR, &format!("{hash}.parquet"), &bytes)?;
+        self.replace(MANIFESTS_DIR, LATEST_MANIFEST, hash.as_bytes())?;
+        Ok(hash)
+    }
+
+    fn put_if_absent(&self, folder: &str, name: &str, bytes: &[u8]) -> Result<bool, DatasetError> {
+        let folder = self.path(folder);
+        durable::put_if_absent(&folder, name, bytes).map_err(|source| DatasetError::Io {
+            path: folder.join(name),
+            source,
+        })
+    }
+
+    pub(crate) fn replace(
+        &self,
+        folder: &str,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<(), DatasetError> {
+        let folder = self.path(folder);
+        durable::replace(&folder, name, bytes).map_err(|source| DatasetError::Io {
+            path: folder.join(name),
+            source,
+        })
+    }
+}
+
+/// What every Parquet file here has in common.
+pub(crate) fn zstd() -> parquet::file::properties::WriterPropertiesBuilder {
+    let level = ZstdLevel::try_new(3).expect("a level of zstd");
+    // Without a version: a later release writes the same bytes for the same rows.
+    WriterProperties::builder()
+        .set_created_by("lcl-ingest".into())
+        .set_compression(Compression::ZSTD(level))
+}
+
+fn manifest_bytes(rows: &[lcl_schemas::dataset::ManifestRow]) -> Result<Vec<u8>, ParquetError> {
+    let mut writer = ArrowWriter::try_new(Vec::new(), manifest_schema(), Some(zstd().build()))?;
+    writer.write(&manifest_to_arrow(rows))?;
+    writer.into_inner()
+}

@@ -1,0 +1,145 @@
+//! Documents on their way: images are asked for on the runtime, pixels and tokens are worked on by threads.
+//!
+//! ```text
+//! reader ─► one task a document ─► fetch ─► Store ─┐                      ┌─► reorder ─► rows ─► shards
+//!                ▲   └──────────────────► LayOut ──┼─► worker threads ────┘    (the writer's thread)
+//!                └─────────── stored image ◄───────┘
+//! ```
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam::channel::{Receiver, Sender};
+use lcl_schemas::outcome::{DocumentOutcome, Outcome};
+use lcl_schemas::tokenizer::Tokenizer;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::fetch::log::Request;
+use crate::fetch::{Body, Fetcher};
+use crate::filter::Draft;
+use crate::image::Images;
+use crate::source::mmc4::PageImage;
+use crate::stages::{Stage, Stages};
+use crate::tokenize::{self, Answer};
+use crate::unit::{Item, Ticket, What};
+
+/// What every document's task needs. The workers stop when the last one drops it.
+pub(crate) struct Shared {
+    pub(crate) fetcher: Fetcher,
+    /// Holds one `Store` for each image place and one `LayOut` for each document: sending never waits, so it never
+    /// holds up the runtime.
+    pub(crate) work: Sender<Work>,
+    pub(crate) stages: Arc<Stages>,
+}
+
+/// Work for a thread.
+pub(crate) enum Work {
+    /// Decode, reduce, encode.
+    Store {
+        body: Body,
+        reply: oneshot::Sender<Answer>,
+    },
+    /// All images of a document are here, or not to be had.
+    LayOut {
+        draft: Draft,
+        answers: Vec<Answer>,
+        requests: Vec<Request>,
+        ticket: Ticket,
+    },
+}
+
+/// Asks for all images of a document at once and hands it on.
+pub(crate) async fn gather(shared: Arc<Shared>, draft: Draft, ticket: Ticket) {
+    let mut asked = JoinSet::new();
+    let wanted = draft.images().filter(|image| image.dropped.is_none());
+    for (index, image) in wanted.enumerate() {
+        let (shared, image) = (shared.clone(), image.page.clone());
+        asked.spawn(async move { (index, obtain(&shared, &image).await) });
+    }
+    let mut obtained = Vec::with_capacity(asked.len());
+    while let Some(done) = asked.join_next().await {
+        obtained.push(done.expect("asking for an image neither panics nor is cancelled"));
+    }
+    obtained.sort_by_key(|(index, _)| *index);
+    let (answers, requests): (Vec<_>, Vec<_>) =
+        obtained.into_iter().map(|(_, image)| image).unzip();
+    let work = Work::LayOut {
+        draft,
+        answers,
+        requests: requests.into_iter().flatten().collect(),
+        ticket,
+    };
+    // The workers outlive every `Shared`.
+    let _ = shared.work.send(work);
+}
+
+async fn obtain(shared: &Shared, image: &PageImage) -> (Answer, Option<Request>) {
+    let begun = Instant::now();
+    let fetched = shared.fetcher.fetch(image).await;
+    shared.stages.add(Stage::Fetch, begun.elapsed());
+    let answer = match fetched.body {
+        Err(outcome) => Err(outcome),
+        Ok(body) => {
+            let (reply, answer) = oneshot::channel();
+            // As above.
+            let _ = shared.work.send(Work::Store { body, reply });
+            answer
+                .await
+                .expect("a worker answers, or the whole run ends")
+        }
+    };
+    let request = fetched.request.map(|request| Request {
+        outcome: answer.as_ref().err().cloned().unwrap_or(Outcome::Stored),
+        ..request
+    });
+    (answer, request)
+}
+
+/// One worker thread.
+pub(crate) fn work(
+    config: &Config,
+    tokenizer: &Tokenizer,
+    stages: &Stages,
+    work: &Receiver<Work>,
+    rows: &Sender<Item>,
+) {
+    let mut images = Images::new(config);
+    for work in work {
+        match work {
+            Work::Store { body, reply } => {
+                let answer = images.store(body.bytes, stages);
+                // Only now may the next image take its place.
+                drop(body.held);
+                // A run that was stopped has dropped the document's task.
+                let _ = reply.send(answer);
+            }
+            Work::LayOut {
+                draft,
+                answers,
+                requests,
+                ticket,
+            } => {
+                let row = stages.time(Stage::Tokenize, || {
+                    tokenize::row(draft, answers, config.source.name(), tokenizer)
+                });
+                let what = match row {
+                    Ok(row) => What::Row {
+                        row: Box::new(row),
+                        requests,
+                    },
+                    Err(error) => What::Fault {
+                        outcome: DocumentOutcome::Malformed,
+                        detail: format!(
+                            "{} record {}: {error}",
+                            ticket.unit.input_name, ticket.record
+                        ),
+                    },
+                };
+                // The writer hangs up only on its own error, which it reports.
+                let _ = rows.send(Item { ticket, what });
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Inputs to records.
+
+pub(crate) mod mmc4;
+pub(crate) mod records;

@@ -1,0 +1,153 @@
+//! A line of MMC4 to a document: sentences, and images matched to them.
+
+use lcl_schemas::outcome::DocumentOutcome;
+use serde::Deserialize;
+
+/// A well-formed record.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Page {
+    pub(crate) url: String,
+    pub(crate) sentences: Vec<String>,
+    pub(crate) images: Vec<PageImage>,
+}
+
+/// An image of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PageImage {
+    /// What its file is called.
+    pub(crate) name: String,
+    /// Where it was.
+    pub(crate) url: String,
+    /// Index of a sentence, checked.
+    pub(crate) sentence: usize,
+    /// Finite, as a 32-bit number too.
+    pub(crate) similarity: f64,
+}
+
+/// Why a record is none.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Unusable {
+    pub(crate) outcome: DocumentOutcome,
+    pub(crate) detail: String,
+}
+
+/// Fields that are not named here, the similarity matrix above all, are passed over without being kept.
+#[derive(Deserialize)]
+struct RawPage {
+    url: String,
+    text_list: Vec<String>,
+    image_info: Vec<RawImage>,
+}
+
+#[derive(Deserialize)]
+struct RawImage {
+    image_name: String,
+    raw_url: String,
+    matched_text_index: i64,
+    matched_sim: f64,
+}
+
+/// Reads one line.
+pub(crate) fn parse(line: &[u8]) -> Result<Page, Unusable> {
+    let unreadable = |detail: String| Unusable {
+        outcome: DocumentOutcome::Unreadable,
+        detail,
+    };
+    let malformed = |detail: String| Unusable {
+        outcome: DocumentOutcome::Malformed,
+        detail,
+    };
+    let text =
+        std::str::from_utf8(line).map_err(|error| unreadable(format!("not UTF-8: {error}")))?;
+    let raw: RawPage = serde_json::from_str(text).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => malformed(error.to_string()),
+        _ => unreadable(format!("not JSON: {error}")),
+    })?;
+    let count = raw.text_list.len();
+    let checked = |(index, image): (usize, RawImage)| {
+        let sentence = usize::try_from(image.matched_text_index)
+            .ok()
+            .filter(|&sentence| sentence < count)
+            .ok_or_else(|| {
+                let found = image.matched_text_index;
+                malformed(format!(
+                    "image_info[{index}].matched_text_index is {found}, with {count} sentences"
+                ))
+            })?;
+        if !(image.matched_sim as f32).is_finite() {
+            return Err(malformed(format!(
+                "image_info[{index}].matched_sim is not finite"
+            )));
+        }
+        Ok(PageImage {
+            name: image.image_name,
+            url: image.raw_url,
+            sentence,
+            similarity: image.matched_sim,
+        })
+    };
+    let images = raw.image_info.into_iter().enumerate().map(checked);
+    Ok(Page {
+        url: raw.url,
+        images: images.collect::<Result<_, _>>()?,
+        sentences: raw.text_list,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"{"url":"http://a/","text_list":["x","y"],"similarity_matrix":[[0.1,0.3]],"image_info":[
+        {"image_name":"i.jpg","raw_url":"http://a/i","matched_text_index":1,"matched_sim":0.3,"face_detections":null}]}"#;
+
+    fn fault(line: &str) -> (DocumentOutcome, String) {
+        let unusable = parse(line.as_bytes()).expect_err("unusable");
+        (unusable.outcome, unusable.detail)
+    }
+
+    #[test]
+    fn unknown_fields_are_passed_over() {
+        let page = parse(LINE.as_bytes()).expect("well-formed");
+        assert_eq!((page.sentences.len(), page.images[0].sentence), (2, 1));
+    }
+
+    #[test]
+    fn a_sentence_that_is_not_there_is_malformed_and_says_which() {
+        for index in ["2", "-1"] {
+            let line = LINE.replace("_index\":1", &format!("_index\":{index}"));
+            let (outcome, detail) = fault(&line);
+            assert_eq!(outcome, DocumentOutcome::Malformed);
+            assert!(
+                detail.contains("image_info[0]") && detail.contains(index),
+                "{detail}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_field_and_a_wrong_type_are_malformed_not_unreadable() {
+        let (outcome, detail) = fault(&LINE.replace("raw_url", "row_url"));
+        assert_eq!(outcome, DocumentOutcome::Malformed);
+        assert!(detail.contains("raw_url"), "{detail}");
+        assert_eq!(
+            fault(&LINE.replace("0.3,\"f", "\"0.3\",\"f")).0,
+            DocumentOutcome::Malformed
+        );
+        assert_eq!(
+            fault(&LINE.replace("0.3,\"f", "1e200,\"f")).0,
+            DocumentOutcome::Malformed
+        );
+    }
+
+    #[test]
+    fn what_is_not_json_or_not_utf8_is_unreadable() {
+        assert_eq!(fault(&LINE[..40]).0, DocumentOutcome::Unreadable);
+        assert_eq!(
+            fault(&LINE.replace("0.3,\"f", "NaN,\"f")).0,
+            DocumentOutcome::Unreadable
+        );
+        let latin = parse(b"{\"x\":\"\xe9\"}").expect_err("Latin-1");
+        assert_eq!(latin.outcome, DocumentOutcome::Unreadable);
+    }
+}

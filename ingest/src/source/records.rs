@@ -1,0 +1,208 @@
+//! A file to its lines, in bounded memory: plain, gzip of any number of members, or a zip of exactly one file.
+//!
+//! Blank lines are no records but count as lines. A line beyond the limit is passed over without being held.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flate2::bufread::MultiGzDecoder;
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+/// Bytes asked of the file at a time.
+const BUFFER: usize = 256 << 10;
+
+/// Why an input cannot be read on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordsError {
+    /// The file cannot be opened.
+    #[error("cannot open it: {0}")]
+    Open(io::Error),
+    /// A zip with other than one member.
+    #[error("a zip must hold exactly one file, this one holds {count}: {names}")]
+    Members { count: usize, names: String },
+    /// Not a zip, or a damaged one.
+    #[error("damaged zip: {0}")]
+    Zip(ZipError),
+    /// The stream breaks off or is damaged.
+    #[error("line {line}: {source}")]
+    Read { line: u64, source: io::Error },
+}
+
+/// One record.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Of the file, from 1.
+    pub(crate) line: u64,
+    /// The line without its end; `None` where it is longer than allowed.
+    pub(crate) bytes: Option<Vec<u8>>,
+}
+
+/// Records of an open input, one read ahead, so that a unit knows whether it is the last.
+pub(crate) struct Records<'a> {
+    reader: &'a mut dyn BufRead,
+    limit: usize,
+    line: u64,
+    ahead: Option<Record>,
+}
+
+impl<'a> Records<'a> {
+    fn new(reader: &'a mut dyn BufRead, limit: usize) -> Result<Self, RecordsError> {
+        let mut records = Self {
+            reader,
+            limit,
+            line: 0,
+            ahead: None,
+        };
+        records.ahead = records.read()?;
+        Ok(records)
+    }
+
+    /// Whether [`Records::next`] has another one.
+    pub(crate) fn has_more(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    /// The next record.
+    pub(crate) fn next(&mut self) -> Result<Option<Record>, RecordsError> {
+        match self.ahead.take() {
+            None => Ok(None),
+            record => {
+                self.ahead = self.read()?;
+                Ok(record)
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<Option<Record>, RecordsError> {
+        loop {
+            self.line += 1;
+            let line = self.line;
+            let failed = |source| RecordsError::Read { line, source };
+            let mut bytes = Vec::new();
+            // One more than allowed, and the line's end.
+            let mut head = Read::take(&mut *self.reader, self.limit as u64 + 2);
+            let read = head.read_until(b'\n', &mut bytes).map_err(failed)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            if bytes.last() != Some(&b'\n') && bytes.len() > self.limit {
+                self.reader.skip_until(b'\n').map_err(failed)?;
+                return Ok(Some(Record { line, bytes: None }));
+            }
+            let text = bytes.trim_ascii_end().len();
+            bytes.truncate(text);
+            if !bytes.trim_ascii_start().is_empty() {
+                let bytes = (bytes.len() <= self.limit).then_some(bytes);
+                return Ok(Some(Record { line, bytes }));
+            }
+        }
+    }
+}
+
+/// Opens `path` by its ending and gives its records to `with`; `progress` counts the file's bytes as they are read.
+pub(crate) fn read<T>(
+    path: &Path,
+    limit: usize,
+    progress: &AtomicU64,
+    with: impl FnOnce(Records<'_>) -> Result<T, RecordsError>,
+) -> Result<T, RecordsError> {
+    let file = Counted {
+        file: File::open(path).map_err(RecordsError::Open)?,
+        progress,
+    };
+    let mut file = BufReader::with_capacity(BUFFER, file);
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("gz") => {
+            let mut lines = BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file));
+            with(Records::new(&mut lines, limit)?)
+        }
+        Some("zip") => {
+            let mut archive = ZipArchive::new(file).map_err(RecordsError::Zip)?;
+            if archive.len() != 1 {
+                return Err(members(&archive));
+            }
+            let member = archive.by_index(0).map_err(RecordsError::Zip)?;
+            let mut lines = BufReader::with_capacity(BUFFER, member);
+            with(Records::new(&mut lines, limit)?)
+        }
+        _ => with(Records::new(&mut file, limit)?),
+    }
+}
+
+fn members<R: Read + Seek>(archive: &ZipArchive<R>) -> RecordsError {
+    let names: Vec<_> = archive
+        .file_names_raw()
+        .take(4)
+        .map(String::from_utf8_lossy)
+        .collect();
+    let more = if archive.len() > names.len() {
+        ", …"
+    } else {
+        ""
+    };
+    RecordsError::Members {
+        count: archive.len(),
+        names: names.join(", ") + more,
+    }
+}
+
+/// A file that tells how much of it was read.
+struct Counted<'a> {
+    file: File,
+    progress: &'a AtomicU64,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.progress.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+impl Seek for Counted<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(text: &[u8], limit: usize) -> Vec<(u64, Option<String>)> {
+        let mut reader = BufReader::with_capacity(3, text);
+        let mut records = Records::new(&mut reader, limit).expect("memory can be read");
+        let mut all = Vec::new();
+        while let Some(record) = records.next().expect("memory can be read") {
+            let text = record
+                .bytes
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            all.push((record.line, text));
+        }
+        assert!(!records.has_more());
+        all
+    }
+
+    fn some(line: u64, text: &str) -> (u64, Option<String>) {
+        (line, Some(text.into()))
+    }
+
+    #[test]
+    fn blank_lines_are_no_records_but_count_as_lines() {
+        let found = records(b"\na\r\n\n  \nb", 9);
+        assert_eq!(found, [some(2, "a"), some(5, "b")]);
+        assert!(records(b"\n\n", 9).is_empty());
+        assert!(records(b"", 9).is_empty());
+    }
+
+    #[test]
+    fn a_line_beyond_the_limit_is_passed_over_and_the_next_is_whole() {
+        let found = records(b"1234\n12345\n123456789012\nabcd", 4);
+        let long = |line| (line, None);
+        assert_eq!(found, [some(1, "1234"), long(2), long(3), some(4, "abcd")]);
+    }
+}

@@ -1,0 +1,104 @@
+//! What passes between the threads: numbered, so that the writer can put it back in order.
+
+use std::sync::Arc;
+
+use lcl_schemas::dataset::Unit;
+use lcl_schemas::outcome::{DocumentOutcome, Outcome};
+use lcl_schemas::row::Row;
+use sha2::{Digest, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::Flow;
+use crate::fetch::log::Request;
+
+/// A unit, and what people call its input.
+#[derive(Debug)]
+pub(crate) struct UnitInfo {
+    pub(crate) unit: Unit,
+    pub(crate) input_name: String,
+}
+
+impl UnitInfo {
+    /// The id of its record `index`: the same on every run, whatever the file is called.
+    pub(crate) fn document_id(&self, index: u64) -> String {
+        let Unit { source, input, .. } = &self.unit;
+        let digest = format!("{:x}", Sha256::digest(format!("{source}/{input}/{index}")));
+        digest[..32].to_owned()
+    }
+}
+
+/// One thing that became of a unit's records, on its way to the writer.
+pub(crate) struct Item {
+    pub(crate) ticket: Ticket,
+    pub(crate) what: What,
+}
+
+/// An item's place in the order, and its leave to be in flight: given back when the writer is done with it.
+pub(crate) struct Ticket {
+    pub(crate) number: u64,
+    pub(crate) unit: Arc<UnitInfo>,
+    pub(crate) record: u64,
+    pub(crate) _admission: Option<Admission>,
+}
+
+/// What it is.
+pub(crate) enum What {
+    /// A row to write.
+    Row {
+        row: Box<Row>,
+        requests: Vec<Request>,
+    },
+    /// A document with too few images, and what became of them.
+    LeftOut { images: Vec<Outcome> },
+    /// A record that could not be used.
+    Fault {
+        outcome: DocumentOutcome,
+        detail: String,
+    },
+    /// The unit is whole.
+    End { records: u64, last: bool },
+    /// The input broke: what came of this unit is not to be kept.
+    Abandon,
+}
+
+/// A document's permits.
+pub(crate) struct Admission {
+    _document: OwnedSemaphorePermit,
+    _kib: OwnedSemaphorePermit,
+}
+
+/// How many documents, and how many of their bytes, are between being read and being written.
+pub(crate) struct Gate {
+    documents: Arc<Semaphore>,
+    kib: Arc<Semaphore>,
+}
+
+impl Gate {
+    pub(crate) fn new(flow: &Flow) -> Self {
+        Self {
+            documents: Arc::new(Semaphore::new(flow.documents)),
+            kib: Arc::new(Semaphore::new(crate::fetch::kib(flow.record_bytes) as usize)),
+        }
+    }
+
+    /// Waits for leave to read a record of `bytes` on; `None` once the gate is closed.
+    pub(crate) async fn admit(&self, bytes: usize) -> Option<Admission> {
+        let document = self.documents.clone().acquire_owned().await.ok()?;
+        let kib = self
+            .kib
+            .clone()
+            .acquire_many_owned(crate::fetch::kib(bytes as u64))
+            .await
+            .ok()?;
+        Some(Admission {
+            _document: document,
+            _kib: kib,
+        })
+    }
+
+    /// Nobody is let in any more.
+    pub(crate) fn close(&self) {
+        self.documents.close();
+        self.kib.close();
+    }
+}

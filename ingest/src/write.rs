@@ -1,0 +1,242 @@
+//! Items, back in order, to shards and commits.
+//!
+//! Rows stand in input order, in row groups of at most 256 rows and 32 MB, in shards of about 512 MB. A unit's commit is
+//! the last thing written: what has none is litter.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crossbeam::channel::Receiver;
+use lcl_schemas::dataset::{Commit, FETCH_DIR, FORMAT, Fault};
+use lcl_schemas::document::Place;
+use lcl_schemas::outcome::{DocumentOutcome, Outcome};
+use lcl_schemas::row::Row;
+use parquet::arrow::ArrowWriter;
+use parquet::errors::ParquetError;
+
+use crate::config::Config;
+use crate::dataset::{Dataset, DatasetError, zstd};
+use crate::fetch::log::{self, Request};
+use crate::progress::Counts;
+use crate::shard_file::ShardFile;
+use crate::stages::{Stage, Stages};
+use crate::unit::{Item, UnitInfo, What};
+
+/// Most rows in a row group.
+const GROUP_ROWS: usize = 256;
+/// Most bytes in a row group that has more than one row.
+const GROUP_BYTES: usize = 32 << 20;
+/// A shard of at least this many bytes is closed.
+const SHARD_BYTES: usize = 512 << 20;
+
+/// Writes what comes to the dataset.
+pub(crate) struct Writer<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) dataset: &'a Dataset,
+    pub(crate) counts: &'a Counts,
+    pub(crate) stages: &'a Stages,
+}
+
+impl Writer<'_> {
+    /// Writes until nobody sends any more; the commits it made, and the race that it lost ones were.
+    pub(crate) fn run(&self, items: Receiver<Item>) -> Result<Vec<Commit>, DatasetError> {
+        let mut commits = Vec::new();
+        let mut unit: Option<UnitFiles<'_>> = None;
+        // Bounded by the documents in flight: each holds its permit until it has been written.
+        let mut early: BTreeMap<u64, Item> = BTreeMap::new();
+        let mut next = 0;
+        for item in items {
+            early.insert(item.ticket.number, item);
+            while let Some(item) = early.remove(&next) {
+                next += 1;
+                let unit = &mut unit;
+                let commit = self.stages.time(Stage::Write, || self.take(unit, item))?;
+                commits.extend(commit);
+            }
+        }
+        assert!(
+            early.is_empty(),
+            "an item was lost: number {next} never came"
+        );
+        Ok(commits)
+    }
+
+    fn take<'a>(
+        &'a self,
+        unit: &mut Option<UnitFiles<'a>>,
+        item: Item,
+    ) -> Result<Option<Commit>, DatasetError> {
+        let Item { ticket, what } = item;
+        let files = unit.get_or_insert_with(|| UnitFiles::new(self, ticket.unit.clone()));
+        debug_assert_eq!(files.info.unit, ticket.unit.unit, "units do not overlap");
+        match what {
+            What::Row { row, requests } => files.row(*row, requests)?,
+            What::LeftOut { images } => files.left_out(&images),
+            What::Fault { outcome, detail } => files.fault(Fault {
+                record: ticket.record,
+                outcome,
+                detail,
+            }),
+            What::End { records, last } => {
+                let files = unit.take().expect("inserted above");
+                return files.commit(records, last);
+            }
+            What::Abandon => *unit = None,
+        }
+        Ok(None)
+    }
+}
+
+/// The files of one unit, on their way.
+struct UnitFiles<'a> {
+    writer: &'a Writer<'a>,
+    info: Arc<UnitInfo>,
+    commit: Commit,
+    shard: Option<ShardFile>,
+    group: Vec<Row>,
+    group_bytes: usize,
+    requests: Vec<Request>,
+}
+
+impl<'a> UnitFiles<'a> {
+    fn new(writer: &'a Writer<'a>, info: Arc<UnitInfo>) -> Self {
+        let rules = serde_json::to_value(&writer.config.rules).expect("plain numbers");
+        let commit = Commit {
+            format: FORMAT,
+            unit: info.unit.clone(),
+            input_name: info.input_name.clone(),
+            records: 0,
+            last: false,
+            generation: 0,
+            rules,
+            shards: Vec::new(),
+            documents: BTreeMap::new(),
+            images: BTreeMap::new(),
+            images_not_written: 0,
+            faults: Vec::new(),
+        };
+        Self {
+            writer,
+            info,
+            commit,
+            shard: None,
+            group: Vec::new(),
+            group_bytes: 0,
+            requests: Vec::new(),
+        }
+    }
+
+    fn row(&mut self, row: Row, requests: Vec<Request>) -> Result<(), DatasetError> {
+        self.document(DocumentOutcome::Written);
+        for image in row.document.images() {
+            self.image(&image.outcome);
+            let fetched = image
+                .stored
+                .as_ref()
+                .map_or(0, |stored| stored.original_bytes);
+            self.writer.counts.add_bytes(u64::from(fetched));
+        }
+        self.requests.extend(requests);
+        let bytes = weight(&row);
+        if self.group.len() == GROUP_ROWS
+            || (!self.group.is_empty() && self.group_bytes + bytes > GROUP_BYTES)
+        {
+            self.close_group()?;
+        }
+        self.group.push(row);
+        self.group_bytes += bytes;
+        Ok(())
+    }
+
+    fn left_out(&mut self, images: &[Outcome]) {
+        self.document(DocumentOutcome::TooFewImages);
+        for outcome in images {
+            self.image(outcome);
+        }
+        self.commit.images_not_written += images.len() as u64;
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        self.document(fault.outcome);
+        if self.commit.faults.len() < Commit::MAX_FAULTS {
+            self.commit.faults.push(fault);
+        }
+    }
+
+    fn document(&mut self, outcome: DocumentOutcome) {
+        *self.commit.documents.entry(outcome).or_default() += 1;
+        self.writer.counts.add_document();
+    }
+
+    fn image(&mut self, outcome: &Outcome) {
+        *self.commit.images.entry(outcome.clone()).or_default() += 1;
+        self.writer.counts.add_image(outcome);
+    }
+
+    fn close_group(&mut self) -> Result<(), DatasetError> {
+        let rows = std::mem::take(&mut self.group);
+        self.group_bytes = 0;
+        let shard = match &mut self.shard {
+            Some(shard) => shard,
+            none => none.insert(ShardFile::new(&self.writer.dataset.path(""))?),
+        };
+        shard.write(&rows)?;
+        if shard.bytes() >= SHARD_BYTES {
+            self.close_shard()?;
+        }
+        Ok(())
+    }
+
+    fn close_shard(&mut self) -> Result<(), DatasetError> {
+        if let Some(shard) = self.shard.take() {
+            let entry = shard.finish(&self.info.unit.name(), self.commit.shards.len())?;
+            self.commit.shards.push(entry);
+        }
+        Ok(())
+    }
+
+    /// The commit, unless another run made this unit meanwhile: what it wrote is then the unit, ours is litter.
+    fn commit(mut self, records: u64, last: bool) -> Result<Option<Commit>, DatasetError> {
+        if !self.group.is_empty() {
+            self.close_group()?;
+        }
+        self.close_shard()?;
+        self.commit.records = records;
+        self.commit.last = last;
+        self.write_log()?;
+        let ours = self.writer.dataset.commit(&self.commit)?;
+        Ok(ours.then_some(self.commit))
+    }
+
+    fn write_log(&self) -> Result<(), DatasetError> {
+        if self.requests.is_empty() {
+            return Ok(());
+        }
+        let name = format!(
+            "{}.{}.parquet",
+            self.info.unit.name(),
+            self.commit.generation
+        );
+        let bytes = log_bytes(&self.requests).map_err(|source| DatasetError::Parquet {
+            path: self.writer.dataset.path(FETCH_DIR).join(&name),
+            source,
+        })?;
+        self.writer.dataset.replace(FETCH_DIR, &name, &bytes)
+    }
+}
+
+fn log_bytes(requests: &[Request]) -> Result<Vec<u8>, ParquetError> {
+    let batch = log::to_arrow(requests)?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(zstd().build()))?;
+    writer.write(&batch)?;
+    writer.into_inner()
+}
+
+/// About what a row takes in a file.
+fn weight(row: &Row) -> usize {
+    let place = |place: &Place| match place {
+        Place::Text(text) => text.len(),
+        Place::Image(image) => 200 + image.stored.as_ref().map_or(0, |stored| stored.bytes.len()),
+    };
+    4 * row.layout.tokens().len() + row.document.places.iter().map(place).sum::<usize>()
+}

@@ -1,0 +1,220 @@
+//! A configuration to a trained model: the loop.
+//!
+//! ```text
+//! OUT/ config.toml      the resolved configuration
+//!      metrics.jsonl    a line for each step
+//!      step-…/          checkpoints
+//! ```
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use lcl_schemas::batch::Batch;
+use lcl_schemas::dataset::{HEADER_FILE, Header, TOKENIZER_FILE};
+use lcl_shard::{Position, Stream, StreamError};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::checkpoint::{self, CONFIG_FILE, CheckpointError, Companions, Progress};
+use crate::config::{Config, ConfigError};
+use crate::init::training_model;
+use crate::model::Lcl;
+use crate::progress::Watch;
+use crate::report::{Line, Metrics, Report};
+use crate::step::{StepError, Trainer};
+
+const METRICS_FILE: &str = "metrics.jsonl";
+
+/// Why a run ended early. What was saved before stays.
+#[derive(Debug, Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{} holds a run already: choose another `out`, or go on with --resume", .0.display())]
+    Occupied(PathBuf),
+    #[error("{checkpoint} is not the latest of the run in {out}: resume from the latest, or choose another `out`", checkpoint = checkpoint.display(), out = out.display())]
+    Superseded { checkpoint: PathBuf, out: PathBuf },
+    #[error("{path}: {source}", path = path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error("the dataset has nothing to train on after step {step}")]
+    Exhausted { step: u64 },
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error("step {step}: {source}; {}", saved(.last))]
+    Step {
+        step: u64,
+        source: StepError,
+        last: Option<PathBuf>,
+    },
+}
+
+fn saved(last: &Option<PathBuf>) -> String {
+    match last {
+        Some(path) => format!("the last good checkpoint is {}", path.display()),
+        None => "there is no checkpoint yet".to_owned(),
+    }
+}
+
+/// What a source of batches gives; `P` says where it stands after this one.
+pub struct Delivery<P> {
+    pub batch: Batch,
+    pub position: P,
+    pub epoch: u64,
+}
+
+/// Trains as `config` says, from the beginning or from a checkpoint (or the latest in a run's folder).
+pub fn run(config: &Config, resume: Option<&Path>) -> Result<Report, RunError> {
+    config.validate()?;
+    let from = resume.map(checkpoint::find).transpose()?;
+    let progress = from
+        .as_deref()
+        .map(checkpoint::progress::<Position>)
+        .transpose()?;
+    let (step, position) = progress.map(|done| (done.step, done.stream)).unzip();
+    let step = step.unwrap_or(0);
+    claim(&config.out, from.as_deref())?;
+
+    let stream = Stream::open(config.stream(), position)?;
+    let header = stream.header().clone();
+    let trainer = trainer(config, &header, from.as_deref())?;
+    let companions = companions(config, &header)?;
+    let deliveries = stream.map(|delivered| {
+        let delivered = delivered?;
+        Ok(Delivery {
+            batch: delivered.batch,
+            position: delivered.position,
+            epoch: delivered.epoch,
+        })
+    });
+    train(config, trainer, deliveries, step, from, &companions)
+}
+
+/// Refuses a folder that holds another run, or a later state of this one.
+fn claim(out: &Path, from: Option<&Path>) -> Result<(), RunError> {
+    fs::create_dir_all(out).map_err(at(out))?;
+    match (checkpoint::find(out), from) {
+        (Ok(latest), Some(from)) if same(&latest, from) => Ok(()),
+        (Ok(_), Some(from)) => Err(RunError::Superseded {
+            checkpoint: from.to_owned(),
+            out: out.to_owned(),
+        }),
+        (Err(_), _) if !out.join(CONFIG_FILE).exists() => Ok(()),
+        _ => Err(RunError::Occupied(out.to_owned())),
+    }
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// New weights, or those of the checkpoint `from` with the optimiser's moments.
+fn trainer(config: &Config, header: &Header, from: Option<&Path>) -> Result<Trainer, RunError> {
+    let device = config.backend.device().autodiff();
+    let (shape, size) = (config.model.shape(), header.vocabulary.size as usize);
+    let model = match from {
+        Some(folder) => checkpoint::model(folder, Lcl::blank(&shape, size, &device))?,
+        None => training_model(&shape, size, config.seed, &device),
+    };
+    let mut trainer = Trainer::new(
+        model,
+        header.vocabulary,
+        config.loss,
+        config.optimizer.clone(),
+    );
+    if let Some(folder) = from {
+        checkpoint::restore_optimizer(folder, &mut trainer)?;
+    }
+    Ok(trainer)
+}
+
+/// What makes a checkpoint usable without its run and dataset.
+fn companions(config: &Config, header: &Header) -> Result<Companions, RunError> {
+    let mut files = vec![
+        (CONFIG_FILE, config_text(config).into_bytes()),
+        (HEADER_FILE, header.to_json()),
+    ];
+    let tokenizer = config.data.dataset.join(TOKENIZER_FILE);
+    if tokenizer.exists() {
+        files.push((
+            TOKENIZER_FILE,
+            fs::read(&tokenizer).map_err(at(&tokenizer))?,
+        ));
+    }
+    Ok(files)
+}
+
+fn config_text(config: &Config) -> String {
+    toml::to_string(config).expect("a configuration read from TOML can be written as TOML")
+}
+
+/// The loop, from whatever gives batches. `step` are done; `last` is the checkpoint they ended in.
+pub fn train<P: Serialize>(
+    config: &Config,
+    mut trainer: Trainer,
+    mut batches: impl Iterator<Item = Result<Delivery<P>, RunError>>,
+    mut step: u64,
+    mut last: Option<PathBuf>,
+    companions: &Companions,
+) -> Result<Report, RunError> {
+    let out = &config.out;
+    fs::write(out.join(CONFIG_FILE), config_text(config)).map_err(at(out))?;
+    let path = out.join(METRICS_FILE);
+    let mut metrics = Metrics::open(&path, step).map_err(at(&path))?;
+    let mut watch = Watch::new(step, config.steps);
+    let mut line = None;
+
+    while step < config.steps {
+        let asked = Instant::now();
+        let delivery = batches.next().ok_or(RunError::Exhausted { step })??;
+        let waited = asked.elapsed().as_secs_f64();
+
+        let lr = config.optimizer.lr_at(step, config.steps);
+        let measured = trainer
+            .step(&delivery.batch, lr)
+            .map_err(|source| RunError::Step {
+                step: step + 1,
+                source,
+                last: last.clone(),
+            })?;
+        step += 1;
+
+        let done = Line::new(
+            step,
+            delivery.epoch,
+            &measured,
+            asked.elapsed().as_secs_f64(),
+            waited,
+        );
+        metrics.add(&done).map_err(at(&path))?;
+        watch.step(&done);
+        line = Some(done);
+
+        if step.is_multiple_of(config.checkpoint_every) || step == config.steps {
+            let progress = Progress {
+                step,
+                stream: delivery.position,
+            };
+            last = Some(checkpoint::save(out, &progress, &trainer, companions)?);
+            checkpoint::prune(out, config.keep_checkpoints)?;
+        }
+    }
+    Ok(Report {
+        steps: step,
+        last: line,
+        seconds: watch.seconds(),
+        images_per_second: watch.images_per_second(),
+        checkpoint: last.unwrap_or_default(),
+    })
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> RunError + use<> {
+    let path = path.to_owned();
+    move |source| RunError::File { path, source }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,14 @@
 //! What a run is told: every setting and every default.
 
+mod check;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use lcl_schemas::tokenizer::{Tokenizer, TokenizerError};
 use serde::{Deserialize, Serialize};
+
+pub use check::ConfigError;
 
 /// A run of `lcl-ingest`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -209,115 +213,7 @@ impl Default for Flow {
     }
 }
 
-/// A setting that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("{key}: {what}")]
-pub struct ConfigError {
-    /// As in the TOML file.
-    pub key: &'static str,
-    /// What is wrong with it.
-    pub what: String,
-}
-
 impl Config {
-    /// Checks what types cannot say.
-    ///
-    /// # Errors
-    /// The first setting that cannot be used.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let check = |holds: bool, key, what: &str| match holds {
-            true => Ok(()),
-            false => Err(ConfigError {
-                key,
-                what: what.into(),
-            }),
-        };
-        let (fetch, flow) = (&self.fetch, &self.flow);
-        check(
-            !self.inputs.is_empty(),
-            "inputs",
-            "name at least one file or folder",
-        )?;
-        check(
-            !self.out.as_os_str().is_empty(),
-            "out",
-            "name the dataset's folder",
-        )?;
-        check(
-            (16..=4096).contains(&self.image_size),
-            "image_size",
-            "from 16 to 4096 pixels",
-        )?;
-        check(
-            (1..=2000).contains(&self.unit_records),
-            "unit_records",
-            "from 1 to 2000",
-        )?;
-        let threshold = self.rules.similarity_threshold;
-        check(
-            threshold.is_finite(),
-            "rules.similarity_threshold",
-            "a finite number",
-        )?;
-        let aspect = self.rules.max_aspect;
-        check(
-            aspect == 0.0 || aspect >= 1.0,
-            "rules.max_aspect",
-            "at least 1, or 0 for any",
-        )?;
-        for (key, seconds) in [
-            ("fetch.deadline_s", fetch.deadline_s),
-            ("fetch.connect_timeout_s", fetch.connect_timeout_s),
-            ("fetch.read_timeout_s", fetch.read_timeout_s),
-            ("fetch.backoff_s", fetch.backoff_s),
-            ("fetch.max_retry_after_s", fetch.max_retry_after_s),
-        ] {
-            check(
-                (0.0..=86_400.0).contains(&seconds),
-                key,
-                "from 0 to 86400 seconds",
-            )?;
-        }
-        check(fetch.deadline_s > 0.0, "fetch.deadline_s", "more than 0")?;
-        check(fetch.per_host > 0, "fetch.per_host", "at least 1")?;
-        check(flow.documents > 0, "flow.documents", "at least 1")?;
-        check(flow.images > 0, "flow.images", "at least 1")?;
-        // Semaphores count KiB in 32 bits; what one may take must fit into the whole.
-        let largest = 1 << 40;
-        check(
-            (1..=largest).contains(&fetch.max_bytes),
-            "fetch.max_bytes",
-            "from 1 byte to 1 TiB",
-        )?;
-        check(
-            flow.image_bytes <= largest,
-            "flow.image_bytes",
-            "at most 1 TiB",
-        )?;
-        check(
-            flow.record_bytes <= largest,
-            "flow.record_bytes",
-            "at most 1 TiB",
-        )?;
-        check(
-            flow.image_bytes >= fetch.max_bytes,
-            "flow.image_bytes",
-            "at least fetch.max_bytes",
-        )?;
-        let record = flow.max_record_bytes as u64;
-        check(
-            flow.record_bytes >= record,
-            "flow.record_bytes",
-            "at least flow.max_record_bytes",
-        )?;
-        check(record > 0, "flow.max_record_bytes", "at least 1")?;
-        let printable = self
-            .user_agent()
-            .bytes()
-            .all(|byte| matches!(byte, b' '..=b'~'));
-        check(printable, "fetch.user_agent", "printable ASCII only")
-    }
-
     /// The whole User-Agent.
     pub(crate) fn user_agent(&self) -> String {
         let contact = self
@@ -366,58 +262,5 @@ impl SourceKind {
         match self {
             Self::Mmc4 => "mmc4",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn usable() -> Config {
-        Config {
-            inputs: vec!["a.jsonl".into()],
-            out: "out".into(),
-            ..Config::default()
-        }
-    }
-
-    #[test]
-    fn defaults_are_usable_once_there_is_an_input_and_an_output() {
-        usable().validate().expect("usable");
-        assert_eq!(
-            Config::default().validate().expect_err("no input").key,
-            "inputs"
-        );
-    }
-
-    #[test]
-    fn the_resolved_configuration_reads_back_from_its_toml() {
-        let mut config = usable();
-        config.images_dir = Some("images".into());
-        let text = toml::to_string_pretty(&config).expect("plain values");
-        assert_eq!(
-            toml::from_str::<Config>(&text).expect("just written"),
-            config
-        );
-    }
-
-    #[test]
-    fn an_image_that_could_never_be_admitted_is_a_usage_mistake() {
-        let mut config = usable();
-        config.flow.image_bytes = config.fetch.max_bytes - 1;
-        assert_eq!(
-            config.validate().expect_err("too small").key,
-            "flow.image_bytes"
-        );
-    }
-
-    #[test]
-    fn the_user_agent_names_us_and_the_contact() {
-        let mut config = usable();
-        config.fetch.contact = Some("https://example.org/bot".into());
-        assert_eq!(
-            config.user_agent(),
-            "lcl-ingest/0.1 (+https://example.org/bot)"
-        );
     }
 }

@@ -69,7 +69,7 @@ impl Images {
             let managed = colour::to_srgb(small?, picture.profile.as_ref());
             Ok(resize::turn(managed, picture.orientation))
         })?;
-        let phash = stages.time(Stage::Hash, || self.hasher.hash(&small));
+        let phash = stages.time(Stage::Hash, || self.hasher.hash(&mut self.resizer, &small));
         let sha256 = stages.time(Stage::Hash, || hash::sha256(&bytes));
         let original_bytes = u32::try_from(bytes.len()).map_err(|_| Outcome::TooLarge)?;
         let (width, height) = small.dimensions();
@@ -334,20 +334,19 @@ mod tests {
     #[test]
     fn the_same_picture_at_another_size_has_nearly_the_same_perceptual_hash() {
         let hash = |bytes: &[u8]| store(bytes).expect("a picture").phash;
+        // Patches of many frequencies: where a picture has none, their signs are noise.
         let scene = |width: u32, height: u32| {
             RgbImage::from_fn(width, height, |x, y| {
-                let (x, y) = (
-                    f64::from(x) / f64::from(width),
-                    f64::from(y) / f64::from(height),
-                );
-                let value = 128.0 + 60.0 * (9.0 * x).sin() + 60.0 * (5.0 * y + 3.0 * x).cos();
-                Rgb([value as u8; 3])
+                let patch = (x * 7 / width) * 5 + y * 5 / height;
+                Rgb([((patch + 1).wrapping_mul(0x9E37_79B1) >> 24) as u8; 3])
             })
         };
         let small = hash(&bytes_of(scene(200, 160), ImageFormat::Png));
         let large = hash(&bytes_of(scene(800, 640), ImageFormat::Jpeg));
-        assert!((small ^ large).count_ones() <= 4);
+        let differ = |other: u64| (small ^ other).count_ones();
+        // Unrelated ones differ in 32 of 64, with a standard deviation of 4.
+        assert!(differ(large) <= 8, "{}", differ(large));
         let other = hash(&bytes_of(gradient(200, 160), ImageFormat::Png));
-        assert!((small ^ other).count_ones() >= 12);
+        assert!(differ(other) >= 16, "{}", differ(other));
     }
 }

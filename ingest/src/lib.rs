@@ -100,21 +100,22 @@ pub fn run(config: &Config) -> Result<Report, IngestError> {
     let begun = Instant::now();
     config.validate()?;
     let tokenizer = config.load_tokenizer()?;
+    let mut inputs = plan::look(config)?;
     let dataset = Dataset::open(config, &tokenizer)?;
-    let inputs = plan::inputs(config, &dataset.live_commits()?)?;
+    plan::note_done(config, &mut inputs, &dataset.live_commits()?)?;
     let run = Run::new(config, &tokenizer, &dataset);
     run.counts.total_bytes.store(
         inputs.iter().map(|input| input.bytes).sum(),
         Ordering::Relaxed,
     );
-    let (commits, reading) = run.pipeline().run(&inputs, Selection::All)?;
+    let (reading, written) = run.pipeline().run(&inputs, Selection::All)?;
     let manifest = dataset.write_manifest()?;
     Ok(Report {
         manifest,
-        units_skipped: reading.units_skipped,
+        units_skipped: reading.units_skipped + written.units_lost,
         failed_inputs: reading.failed,
         fetched_bytes: run.counts.bytes(),
-        ..Report::of(&commits, &run.stages, begun.elapsed())
+        ..Report::of(&written.commits, &run.stages, begun.elapsed())
     })
 }
 
@@ -126,6 +127,7 @@ pub fn run(config: &Config) -> Result<Report, IngestError> {
 pub fn run_unit(unit: &Unit, config: &Config) -> Result<Commit, IngestError> {
     config.validate()?;
     let tokenizer = config.load_tokenizer()?;
+    let mut inputs = plan::look(config)?;
     let dataset = Dataset::open(config, &tokenizer)?;
     let committed = || -> Result<_, DatasetError> {
         Ok(dataset
@@ -133,7 +135,7 @@ pub fn run_unit(unit: &Unit, config: &Config) -> Result<Commit, IngestError> {
             .into_iter()
             .find(|commit| commit.unit == *unit))
     };
-    let inputs = plan::inputs(config, &dataset.live_commits()?)?;
+    plan::note_done(config, &mut inputs, &dataset.live_commits()?)?;
     if let Some(commit) = committed()? {
         return Ok(commit);
     }
@@ -142,7 +144,7 @@ pub fn run_unit(unit: &Unit, config: &Config) -> Result<Commit, IngestError> {
         .find(|input| input.fingerprint == unit.input);
     let input = input.ok_or_else(|| IngestError::UnknownInput(unit.input.clone()))?;
     let run = Run::new(config, &tokenizer, &dataset);
-    let (_, reading) = run
+    let (reading, _) = run
         .pipeline()
         .run(std::slice::from_ref(&input), Selection::Only(unit.first))?;
     committed()?.ok_or_else(|| {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::thread;
 
 use crossbeam::channel::bounded;
-use lcl_schemas::dataset::Commit;
 use lcl_schemas::tokenizer::Tokenizer;
 
 use crate::IngestError;
@@ -18,7 +17,7 @@ use crate::progress::{self, Counts};
 use crate::reader::{Reader, Reading};
 use crate::stages::Stages;
 use crate::unit::Gate;
-use crate::write::Writer;
+use crate::write::{Writer, Written};
 
 /// Runtime threads: they only wait and copy.
 const RUNTIME_THREADS: usize = 2;
@@ -33,12 +32,12 @@ pub(crate) struct Pipeline<'a> {
 }
 
 impl Pipeline<'_> {
-    /// Does the selected units of `inputs`; the commits made, and what reading came to.
+    /// Does the selected units of `inputs`; what reading and writing came to.
     pub(crate) fn run(
         &self,
         inputs: &[Input],
         selection: Selection,
-    ) -> Result<(Vec<Commit>, Reading), IngestError> {
+    ) -> Result<(Reading, Written), IngestError> {
         let settings = &self.config.flow;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(RUNTIME_THREADS)
@@ -87,7 +86,7 @@ impl Pipeline<'_> {
             let reading = reading
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            Ok((written?, reading))
+            Ok((reading, written?))
         })
     }
 }

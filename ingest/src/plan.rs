@@ -95,11 +95,11 @@ impl Input {
     }
 }
 
-/// The inputs in order, each content once, and what `live` commits have of them.
-pub(crate) fn inputs(config: &Config, live: &[Commit]) -> Result<Vec<Input>, PlanError> {
+/// The inputs in order, each content once.
+pub(crate) fn look(config: &Config) -> Result<Vec<Input>, PlanError> {
     let mut inputs: Vec<Input> = Vec::new();
     for path in files(&config.inputs)? {
-        let found = look(&path).map_err(|source| PlanError::Input {
+        let found = look_at(&path).map_err(|source| PlanError::Input {
             path: path.clone(),
             source,
         })?;
@@ -110,8 +110,17 @@ pub(crate) fn inputs(config: &Config, live: &[Commit]) -> Result<Vec<Input>, Pla
             inputs.push(found);
         }
     }
+    Ok(inputs)
+}
+
+/// Notes what `live` commits have of the inputs, which must have been made by the same rules.
+pub(crate) fn note_done(
+    config: &Config,
+    inputs: &mut [Input],
+    live: &[Commit],
+) -> Result<(), PlanError> {
     let rules = serde_json::to_value(&config.rules).expect("plain numbers");
-    for input in &mut inputs {
+    for input in inputs {
         for commit in live {
             if commit.unit.source == config.source.name() && commit.unit.input == input.fingerprint
             {
@@ -124,7 +133,7 @@ pub(crate) fn inputs(config: &Config, live: &[Commit]) -> Result<Vec<Input>, Pla
             }
         }
     }
-    Ok(inputs)
+    Ok(())
 }
 
 fn same_rules(commit: &Commit, ours: &serde_json::Value) -> Result<(), PlanError> {
@@ -174,7 +183,7 @@ fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>, PlanError> {
     Ok(files)
 }
 
-fn look(path: &Path) -> io::Result<Input> {
+fn look_at(path: &Path) -> io::Result<Input> {
     let mut file = File::open(path)?;
     let bytes = file.metadata()?.len();
     let mut sample = Vec::new();

@@ -85,6 +85,9 @@ impl Reader<'_> {
         if let Selection::Only(first) = selection {
             skip(&mut records, first)?;
             at = first;
+            if first > 0 && !records.has_more() {
+                return Ok(Flowing::On);
+            }
         }
         loop {
             let done = input.done.get(&at).filter(|_| selection == Selection::All);

@@ -16,7 +16,7 @@ use crate::stages::{Stage, Stages};
 pub struct Report {
     /// Units that got a commit from this run.
     pub units_done: u64,
-    /// Units that had one already.
+    /// Units that had one already, or got one from another run meanwhile.
     pub units_skipped: u64,
     /// Records by what became of them.
     pub documents: BTreeMap<DocumentOutcome, u64>,

@@ -38,9 +38,9 @@ pub(crate) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes until nobody sends any more; the commits it made, and the race that it lost ones were.
-    pub(crate) fn run(&self, items: Receiver<Item>) -> Result<Vec<Commit>, DatasetError> {
-        let mut commits = Vec::new();
+    /// Writes until nobody sends any more.
+    pub(crate) fn run(&self, items: Receiver<Item>) -> Result<Written, DatasetError> {
+        let mut written = Written::default();
         let mut unit: Option<UnitFiles<'_>> = None;
         // Bounded by the documents in flight: each holds its permit until it has been written.
         let mut early: BTreeMap<u64, Item> = BTreeMap::new();
@@ -50,22 +50,25 @@ impl Writer<'_> {
             while let Some(item) = early.remove(&next) {
                 next += 1;
                 let unit = &mut unit;
-                let commit = self.stages.time(Stage::Write, || self.take(unit, item))?;
-                commits.extend(commit);
+                match self.stages.time(Stage::Write, || self.take(unit, item))? {
+                    Taken::Inside => {}
+                    Taken::Committed(commit) => written.commits.push(*commit),
+                    Taken::Lost => written.units_lost += 1,
+                }
             }
         }
         assert!(
             early.is_empty(),
             "an item was lost: number {next} never came"
         );
-        Ok(commits)
+        Ok(written)
     }
 
     fn take<'a>(
         &'a self,
         unit: &mut Option<UnitFiles<'a>>,
         item: Item,
-    ) -> Result<Option<Commit>, DatasetError> {
+    ) -> Result<Taken, DatasetError> {
         let Item { ticket, what } = item;
         let files = unit.get_or_insert_with(|| UnitFiles::new(self, ticket.unit.clone()));
         debug_assert_eq!(files.info.unit, ticket.unit.unit, "units do not overlap");
@@ -83,8 +86,23 @@ impl Writer<'_> {
             }
             What::Abandon => *unit = None,
         }
-        Ok(None)
+        Ok(Taken::Inside)
     }
+}
+
+/// What a run's writing came to.
+#[derive(Default)]
+pub(crate) struct Written {
+    pub(crate) commits: Vec<Commit>,
+    /// Units that another run committed first.
+    pub(crate) units_lost: u64,
+}
+
+/// What an item did to its unit.
+enum Taken {
+    Inside,
+    Committed(Box<Commit>),
+    Lost,
 }
 
 /// The files of one unit, on their way.
@@ -195,8 +213,8 @@ impl<'a> UnitFiles<'a> {
         Ok(())
     }
 
-    /// The commit, unless another run made this unit meanwhile: what it wrote is then the unit, ours is litter.
-    fn commit(mut self, records: u64, last: bool) -> Result<Option<Commit>, DatasetError> {
+    /// Commits it, unless another run made this unit meanwhile: what that wrote is then the unit, ours is litter.
+    fn commit(mut self, records: u64, last: bool) -> Result<Taken, DatasetError> {
         if !self.group.is_empty() {
             self.close_group()?;
         }
@@ -204,8 +222,10 @@ impl<'a> UnitFiles<'a> {
         self.commit.records = records;
         self.commit.last = last;
         self.write_log()?;
-        let ours = self.writer.dataset.commit(&self.commit)?;
-        Ok(ours.then_some(self.commit))
+        Ok(match self.writer.dataset.commit(&self.commit)? {
+            true => Taken::Committed(Box::new(self.commit)),
+            false => Taken::Lost,
+        })
     }
 
     fn write_log(&self) -> Result<(), DatasetError> {

@@ -48,7 +48,7 @@ pub struct Image {
 pub struct StoredImage {
     /// SHA-256 of the bytes as fetched, lower-case hex.
     pub sha256: String,
-    /// 64-bit perceptual hash of the picture (DCT, mean): near pictures differ in few bits.
+    /// 64-bit perceptual hash of the picture (DCT, median): near pictures differ in few bits.
     pub phash: u64,
     /// Format of `bytes`, e.g. `jpeg`.
     pub format: String,

@@ -61,7 +61,7 @@ pub fn resolve<T: DeserializeOwned>(
     }
     table.try_into().map_err(|error| SettingsError::Invalid {
         origin,
-        detail: error.to_string(),
+        detail: error.to_string().trim_end().replace('\n', " "),
     })
 }
 

@@ -12,11 +12,22 @@ use url::Url;
 pub(super) const MAX_BYTES: u64 = 500 << 10;
 /// RFC 9309, 2.4, allows a day; an origin that failed should not stay lost for a whole crawl.
 const REMEMBERED: Duration = Duration::from_secs(3600);
-/// Origins remembered: a parsed file is about 1 kB.
-const ORIGINS: u64 = 50_000;
+/// Bytes of answers remembered. By size, not number: a hostile file has half a megabyte of rules.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// An origin's answer: its rules, or what became of asking.
 type Answer = Result<Arc<Robots>, Outcome>;
+
+/// About what an answer takes.
+fn weight(file: &str, answer: &Answer) -> u32 {
+    let rules = answer.iter().flat_map(|robots| robots.rules());
+    let bytes = 256
+        + file.len()
+        + rules
+            .map(|rule| 128 + 2 * rule.pattern().len())
+            .sum::<usize>();
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
 
 /// Answers by origin.
 pub(super) struct RobotsCache {
@@ -31,7 +42,8 @@ impl RobotsCache {
         Self {
             agent: agent.to_owned(),
             answers: Cache::builder()
-                .max_capacity(ORIGINS)
+                .weigher(|file: &String, answer| weight(file, answer))
+                .max_capacity(MOST_BYTES)
                 .time_to_live(REMEMBERED)
                 .build(),
         }

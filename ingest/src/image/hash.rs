@@ -1,29 +1,37 @@
 //! What a picture is known by: exactly, and by its look.
 
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use image_hasher::{HashAlg, Hasher, HasherConfig};
 use sha2::{Digest, Sha256};
 
-/// 64 bits by the mean of the lowest frequencies (pHash): near pictures differ in few.
+/// Pixels along a side of what is hashed. Handed whole pictures of 112 × 112, hashing was 60 % of all threads' time.
+const EDGE: u32 = 32;
+
+/// 64 bits by the median of the lowest frequencies (pHash): near pictures differ in few.
 pub(super) struct Perceptual(Hasher<[u8; 8]>);
 
 impl Perceptual {
     pub(super) fn new() -> Self {
         let config = HasherConfig::with_bytes_type::<[u8; 8]>();
-        Self(
-            config
-                .hash_size(8, 8)
-                .hash_alg(HashAlg::Mean)
-                .preproc_dct()
-                .to_hasher(),
-        )
+        let config = config.hash_size(8, 8).hash_alg(HashAlg::Median);
+        Self(config.preproc_dct().to_hasher())
     }
 
-    pub(super) fn hash(&self, picture: &RgbImage) -> u64 {
-        let hash = self.0.hash_image(picture);
-        hash.as_bytes()
-            .iter()
-            .fold(0, |bits, &byte| bits << 8 | u64::from(byte))
+    pub(super) fn hash(&self, resizer: &mut Resizer, picture: &RgbImage) -> u64 {
+        let (width, height) = picture.dimensions();
+        let from = ImageRef::new(width, height, picture.as_raw(), PixelType::U8x3)
+            .expect("an RGB image has three bytes a pixel");
+        let mut to = Image::new(EDGE, EDGE, PixelType::U8x3);
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Hamming));
+        resizer
+            .resize(&from, &mut to, Some(&options))
+            .expect("both are RGB, and neither is empty");
+        let small = RgbImage::from_raw(EDGE, EDGE, to.into_vec()).expect("three bytes a pixel");
+        let hash = self.0.hash_image(&small);
+        let bytes = hash.as_bytes().iter();
+        bytes.fold(0, |bits, &byte| (bits << 8) | u64::from(byte))
     }
 }
 

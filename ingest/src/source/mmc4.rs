@@ -60,7 +60,8 @@ pub(crate) fn parse(line: &[u8]) -> Result<Page, Unusable> {
     let text =
         std::str::from_utf8(line).map_err(|error| unreadable(format!("not UTF-8: {error}")))?;
     let raw: RawPage = serde_json::from_str(text).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => malformed(error.to_string()),
+        // The parser stops at the first wrong field: what follows may not be JSON at all.
+        serde_json::error::Category::Data if is_json(text) => malformed(error.to_string()),
         _ => unreadable(format!("not JSON: {error}")),
     })?;
     let count = raw.text_list.len();
@@ -92,6 +93,10 @@ pub(crate) fn parse(line: &[u8]) -> Result<Page, Unusable> {
         images: images.collect::<Result<_, _>>()?,
         sentences: raw.text_list,
     })
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 #[cfg(test)]

@@ -1,0 +1,145 @@
+//! What types cannot say of a configuration.
+
+use super::Config;
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: {what}")]
+pub struct ConfigError {
+    /// As in the TOML file.
+    pub key: &'static str,
+    /// What it has to be.
+    pub what: &'static str,
+}
+
+/// Permits for bytes are KiB in 32 bits: no setting in bytes may be more.
+const MOST_BYTES: u64 = 1 << 40;
+/// Channels hold one place for each of what is in flight, made when they are.
+const MOST_IN_FLIGHT: usize = 1 << 16;
+/// A day.
+const MOST_SECONDS: f64 = 86_400.0;
+
+impl Config {
+    /// Checks it once, before anything is done.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let checks = [self.check_what(), self.check_fetch(), self.check_flow()];
+        let failed = checks.into_iter().flatten().find(|(holds, ..)| !holds);
+        failed.map_or(Ok(()), |(_, key, what)| Err(ConfigError { key, what }))
+    }
+
+    fn check_what(&self) -> Vec<Check> {
+        let Self { rules, .. } = self;
+        let aspect = rules.max_aspect == 0.0 || rules.max_aspect >= 1.0;
+        let (inputs, out) = (!self.inputs.is_empty(), !self.out.as_os_str().is_empty());
+        let size = (16..=4096).contains(&self.image_size);
+        let records = (1..=2000).contains(&self.unit_records);
+        let threshold = rules.similarity_threshold.is_finite();
+        vec![
+            (inputs, "inputs", "name at least one file or folder"),
+            (out, "out", "name the dataset's folder"),
+            (size, "image_size", "from 16 to 4096 pixels"),
+            (records, "unit_records", "from 1 to 2000"),
+            (threshold, "rules.similarity_threshold", "a finite number"),
+            (aspect, "rules.max_aspect", "at least 1, or 0 for any"),
+        ]
+    }
+
+    fn check_fetch(&self) -> Vec<Check> {
+        let fetch = &self.fetch;
+        let seconds = |key, value| {
+            let holds = (0.0..=MOST_SECONDS).contains(&value);
+            (holds, key, "from 0 to 86400 seconds")
+        };
+        let agent = self.user_agent();
+        let printable = agent.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let bytes = (1..=MOST_BYTES).contains(&fetch.max_bytes);
+        vec![
+            seconds("fetch.deadline_s", fetch.deadline_s),
+            seconds("fetch.connect_timeout_s", fetch.connect_timeout_s),
+            seconds("fetch.read_timeout_s", fetch.read_timeout_s),
+            seconds("fetch.backoff_s", fetch.backoff_s),
+            seconds("fetch.max_retry_after_s", fetch.max_retry_after_s),
+            (fetch.deadline_s > 0.0, "fetch.deadline_s", "more than 0"),
+            (fetch.per_host > 0, "fetch.per_host", "at least 1"),
+            (bytes, "fetch.max_bytes", "from 1 byte to 1 TiB"),
+            (printable, "fetch.user_agent", "printable ASCII only"),
+        ]
+    }
+
+    /// What one image or record may take must fit into what all may take, or it would wait for ever.
+    fn check_flow(&self) -> Vec<Check> {
+        let flow = &self.flow;
+        let in_flight = |key, value| {
+            let holds = (1..=MOST_IN_FLIGHT).contains(&value);
+            (holds, key, "from 1 to 65536")
+        };
+        let images = (self.fetch.max_bytes..=MOST_BYTES).contains(&flow.image_bytes);
+        let record = flow.max_record_bytes as u64;
+        let records = (record..=MOST_BYTES).contains(&flow.record_bytes);
+        vec![
+            in_flight("flow.documents", flow.documents),
+            in_flight("flow.images", flow.images),
+            in_flight("flow.workers", flow.threads()),
+            (images, "flow.image_bytes", "from fetch.max_bytes to 1 TiB"),
+            (record > 0, "flow.max_record_bytes", "at least 1"),
+            (
+                records,
+                "flow.record_bytes",
+                "from flow.max_record_bytes to 1 TiB",
+            ),
+        ]
+    }
+}
+
+/// Whether it holds, of which setting, and what it has to be.
+type Check = (bool, &'static str, &'static str);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usable() -> Config {
+        Config {
+            inputs: vec!["a.jsonl".into()],
+            out: "out".into(),
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn defaults_are_usable_once_there_is_an_input_and_an_output() {
+        usable().validate().expect("usable");
+        let error = Config::default().validate().expect_err("no input");
+        assert_eq!(error.key, "inputs");
+    }
+
+    #[test]
+    fn the_resolved_configuration_reads_back_from_its_toml() {
+        let mut config = usable();
+        config.images_dir = Some("images".into());
+        let text = toml::to_string_pretty(&config).expect("plain values");
+        assert_eq!(
+            toml::from_str::<Config>(&text).expect("just written"),
+            config
+        );
+    }
+
+    #[test]
+    fn an_image_that_could_never_be_admitted_is_a_usage_mistake() {
+        let mut config = usable();
+        config.flow.image_bytes = config.fetch.max_bytes - 1;
+        let error = config.validate().expect_err("too small");
+        assert_eq!(error.key, "flow.image_bytes");
+    }
+
+    #[test]
+    fn the_user_agent_names_us_and_the_contact() {
+        let mut config = usable();
+        config.fetch.contact = Some("https://example.org/bot".into());
+        let agent = config.user_agent();
+        assert_eq!(agent, "lcl-ingest/0.1 (+https://example.org/bot)");
+    }
+}

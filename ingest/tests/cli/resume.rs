@@ -1,0 +1,114 @@
+//! A run that is killed and started again ends where an undisturbed one does.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::{Bench, corpus};
+
+const FURTHER: [&str; 6] = [
+    "--images-dir",
+    "images",
+    "--set",
+    "unit_records=4",
+    "--set",
+    "flow.documents=6",
+];
+
+fn entries(folder: &Path, of: impl Fn(&str) -> bool) -> usize {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    files
+        .filter(|file| of(&file.file_name().to_string_lossy()))
+        .count()
+}
+
+/// Starts a run and kills it once `when` holds, or lets it end.
+fn kill(bench: &Bench, out: &str, when: impl Fn() -> bool) {
+    let mut command = bench.command(&["a.jsonl"], out, &FURTHER);
+    let mut run = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    let begun = Instant::now();
+    while !when() && begun.elapsed() < Duration::from_secs(60) {
+        if run.try_wait().expect("our child").is_some() {
+            return;
+        }
+        std::thread::yield_now();
+    }
+    // It may have ended by itself just now.
+    let _ = run.kill();
+    run.wait().expect("our child");
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_dataset_byte_for_byte() {
+    let bench = Bench::new();
+    bench.documents("a.jsonl", &corpus(&bench, 90, "http://a.example"));
+    crate::support::succeeds(&bench.run(&["a.jsonl"], "whole", &FURTHER));
+    let expected = bench.files("whole");
+    assert_eq!(bench.commits("whole").len(), 23);
+    for commits in [0, 1, 2, 7, 15, 22] {
+        let out = format!("killed-{commits}");
+        let folder = bench.path(&out);
+        // Several times, each at another place: at a commit, at a scratch file, at a shard without a commit.
+        let committed = || entries(&folder.join("_commits"), |name| !name.starts_with('.'));
+        kill(&bench, &out, || committed() >= commits);
+        let scratch = || entries(&folder, |name| name.starts_with('.')) > 0;
+        kill(&bench, &out, scratch);
+        let shards = || entries(&folder, |name| name.starts_with("part-")) > committed();
+        kill(&bench, &out, shards);
+        let output = bench.run(&["a.jsonl"], &out, &FURTHER);
+        crate::support::succeeds(&output);
+        assert_eq!(
+            bench.files(&out),
+            expected,
+            "killed after {commits} commits"
+        );
+    }
+}
+
+#[test]
+fn two_runs_at_once_make_one_dataset() {
+    let bench = Bench::new();
+    bench.documents("a.jsonl", &corpus(&bench, 60, "http://a.example"));
+    crate::support::succeeds(&bench.run(&["a.jsonl"], "whole", &FURTHER));
+    let both = [(); 2].map(|()| {
+        let mut command = bench.command(&["a.jsonl"], "raced", &FURTHER);
+        command
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the binary starts")
+    });
+    for mut run in both {
+        assert!(run.wait().expect("our child").success());
+    }
+    assert_eq!(bench.files("raced"), bench.files("whole"));
+}
+
+#[test]
+fn threads_and_unit_bounds_do_not_change_rows() {
+    let bench = Bench::new();
+    bench.documents("a.jsonl", &corpus(&bench, 30, "http://a.example"));
+    let run = |out: &str, settings: [&str; 3]| {
+        let set = settings.iter().flat_map(|setting| ["--set", *setting]);
+        let further: Vec<_> = ["--images-dir", "images"].into_iter().chain(set).collect();
+        crate::support::succeeds(&bench.run(&["a.jsonl"], out, &further));
+    };
+    run(
+        "one",
+        ["flow.workers=1", "flow.images=1", "flow.documents=1"],
+    );
+    run(
+        "many",
+        ["flow.workers=5", "flow.images=64", "flow.documents=64"],
+    );
+    assert_eq!(bench.files("one"), bench.files("many"));
+    run(
+        "small",
+        ["unit_records=7", "flow.images=3", "flow.workers=2"],
+    );
+    assert_eq!(bench.rows("small"), bench.rows("one"));
+}

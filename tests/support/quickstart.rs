@@ -34,9 +34,9 @@ struct Size {
 }
 
 const FULL: Size = Size {
-    pages: 400,
+    pages: 800,
     held_out: 100,
-    steps: 150,
+    steps: 130,
     at_least: Some((5.0, 3.0)),
 };
 const SHORT: Size = Size {
@@ -231,7 +231,7 @@ fn training(size: &Size, folder: &Path, dataset: &Path) -> TrainConfig {
         checkpoint_every: size.steps,
         data: DataConfig {
             dataset: dataset.to_owned(),
-            rows: 12,
+            rows: 20,
             holdout: 0.0,
             ..DataConfig::default()
         },
@@ -241,7 +241,7 @@ fn training(size: &Size, folder: &Path, dataset: &Path) -> TrainConfig {
             vision_width: Some(128),
             vision_layers: Some(4),
             vision_heads: Some(4),
-            context: Some(256),
+            context: Some(128),
             text_width: Some(128),
             text_layers: Some(3),
             text_heads: Some(4),

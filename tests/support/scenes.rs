@@ -164,7 +164,7 @@ fn paint(picture: &mut RgbImage, group: Group, x: f64, y: f64, radius: f64) {
     }
 }
 
-/// Pages of two to four scenes that are not held out. `origin` is the server that the images will be on.
+/// Pages of one or two scenes that are not held out. `origin` is the server that the images will be on.
 pub(crate) fn pages(count: usize, origin: &str) -> Corpus {
     let mut dice = Dice(1);
     let mut corpus = Corpus {
@@ -172,12 +172,16 @@ pub(crate) fn pages(count: usize, origin: &str) -> Corpus {
         images: Vec::new(),
     };
     for page in 0..count {
-        let mut sentences = vec![format!(
-            "page {} of a book of shapes .",
-            COUNTS[page % COUNTS.len()]
-        )];
+        let mut sentences = Vec::new();
+        // Every other page has a title, so that some begin with a scene.
+        if page % 2 == 0 {
+            sentences.push(format!(
+                "page {} of a book of shapes .",
+                COUNTS[page / 2 % COUNTS.len()]
+            ));
+        }
         let mut images = Vec::new();
-        for index in 0..2 + dice.roll(3) {
+        for index in 0..1 + dice.roll(2) {
             let scene = std::iter::repeat_with(|| Scene::draw(&mut dice))
                 .find(|scene| !scene.is_held_out())
                 .expect("seven in eight are not");

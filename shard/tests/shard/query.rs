@@ -43,14 +43,14 @@ fn images_are_rows_of_their_own_with_their_outcomes() {
     assert_eq!(counts, "outcome,n\nstored,79\nhttp_404,39\n");
     let one = sql(
         &folder,
-        "SELECT place, format, width, sentence, octet_length(bytes) > 4096 AS has_pixels FROM images
+        "SELECT place, format, width, sentence, bytes IS NOT NULL AS has_pixels FROM images
          WHERE id = 'document-0001' ORDER BY place",
         "json",
     );
     let expected = concat!(
         r#"{"place":1,"format":"png","width":10,"sentence":2,"has_pixels":true}"#,
         "\n",
-        r#"{"place":3}"#,
+        r#"{"place":3,"has_pixels":false}"#,
         "\n",
         r#"{"place":4,"format":"png","width":10,"has_pixels":true}"#,
         "\n",
@@ -81,7 +81,7 @@ fn bytes_read(folder: &TempDir, query: &str) -> u64 {
 fn pixels_are_read_only_when_asked_for() {
     let folder = dataset();
     let pixels = 79 * 4096;
-    assert!(bytes_read(&folder, "SELECT sum(octet_length(bytes)) FROM images") > pixels);
+    assert!(bytes_read(&folder, "SELECT max(bytes) FROM images") > pixels);
     for query in [
         "SELECT count(*) FROM documents WHERE n_images > 1",
         "SELECT outcome, count(*) FROM images GROUP BY outcome",
@@ -100,10 +100,7 @@ fn tables_show_sizes_instead_of_pixels() {
         "SELECT id, image_bytes FROM documents WHERE id = 'document-0000'",
         "table",
     );
-    assert!(
-        table.contains("[null, 41") && table.contains("bytes]"),
-        "{table}"
-    );
+    assert!(table.contains("| [null, 4248 bytes] |"), "{table}");
 }
 
 #[test]

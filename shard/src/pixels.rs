@@ -1,7 +1,8 @@
 //! Encoded images to the squares that a model takes: decode, crop, resize; RGB bytes out.
 
 use fast_image_resize as fir;
-use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
 
 use crate::config::Crop;
 use crate::keyed::{Draws, Purpose, key};
@@ -50,16 +51,19 @@ impl Squares {
             Crop::Center => center(width, height),
             Crop::Random => random(width, height, about),
         };
-        let source = ImageRef::new(width, height, decoded.as_raw(), fir::PixelType::U8x3)
+        // By pixel type: the untyped call compiles the kernels of all sixteen into this crate.
+        let source = TypedImageRef::<U8x3>::from_buffer(width, height, decoded.as_raw())
             .map_err(|error| error.to_string())?;
-        let mut square = Image::new(edge as u32, edge as u32, fir::PixelType::U8x3);
+        let mut square = vec![0; edge * edge * 3];
+        let mut target = TypedImage::<U8x3>::from_buffer(edge as u32, edge as u32, &mut square)
+            .map_err(|error| error.to_string())?;
         let options = fir::ResizeOptions::new()
             .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::CatmullRom))
             .crop(window.left, window.top, window.width, window.height);
         self.resizer
-            .resize(&source, &mut square, &options)
+            .resize_typed(&source, &mut target, &options)
             .map_err(|error| error.to_string())?;
-        Ok(square.into_vec())
+        Ok(square)
     }
 }
 

@@ -1,7 +1,8 @@
 //! A decoded picture to RGB at the stored size, and upright.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
 use lcl_schemas::outcome::Outcome;
@@ -23,14 +24,17 @@ pub(super) fn shrink(
         exact as u32
     };
     let (to_width, to_height) = (scaled(width), scaled(height));
-    let from = ImageRef::new(width, height, full.as_raw(), PixelType::U8x3)
+    let mut reduced = RgbImage::new(to_width, to_height);
+    // By pixel type: the untyped call compiles the kernels of all sixteen into this crate.
+    let from = TypedImageRef::<U8x3>::from_buffer(width, height, full.as_raw())
         .expect("an RGB image has three bytes a pixel");
-    let mut to = Image::new(to_width, to_height, PixelType::U8x3);
+    let mut to = TypedImage::<U8x3>::from_buffer(to_width, to_height, &mut reduced)
+        .expect("an RGB image has three bytes a pixel");
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
     resizer
-        .resize(&from, &mut to, Some(&options))
+        .resize_typed(&from, &mut to, &options)
         .map_err(|_| Outcome::Corrupt)?;
-    Ok(RgbImage::from_raw(to_width, to_height, to.into_vec()).expect("three bytes a pixel"))
+    Ok(reduced)
 }
 
 /// Turns it as its metadata asks.

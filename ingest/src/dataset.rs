@@ -154,7 +154,8 @@ impl Dataset {
             source,
         })?;
         let hash = format!("{:x}", Sha256::digest(&bytes));
-        self.put_if_absent(MANIFESTS_DIR, &format!("{hash}.parquet"), &bytes)?;
+        // Named by its contents: replacing changes nothing, but mends one that was damaged.
+        self.replace(MANIFESTS_DIR, &format!("{hash}.parquet"), &bytes)?;
         self.replace(MANIFESTS_DIR, LATEST_MANIFEST, hash.as_bytes())?;
         Ok(hash)
     }

@@ -185,7 +185,8 @@ impl Lane {
         self.epoch
     }
 
-    /// The next sequence; `None` when the lane has no more. Adds to `passed_over` what it passes over.
+    /// The next sequence; `None` when the lane has no more, or has gone through an epoch that gave it nothing: row groups
+    /// are dealt anew in every epoch. Adds to `passed_over` what it passes over.
     pub(crate) fn next(&mut self, passed_over: &mut u64) -> Result<Option<Sequence>, ReadError> {
         loop {
             if let Some(sequence) = self.ready.pop_front() {
@@ -194,7 +195,11 @@ impl Lane {
             if self.finished {
                 return Ok(None);
             }
+            let epoch = (self.epoch, self.given);
             self.take_document(passed_over)?;
+            if self.epoch != epoch.0 && !epoch.1 {
+                return Ok(None);
+            }
         }
     }
 
@@ -249,8 +254,7 @@ impl Lane {
     }
 
     fn end_epoch(&mut self) {
-        // A lane whose documents all belong to another part gives nothing in any epoch.
-        if self.plan.config.passes == Passes::One || !self.given {
+        if self.plan.config.passes == Passes::One {
             self.ready
                 .extend(self.packer.flush().into_iter().map(|bin| bin.pieces));
             self.finished = true;

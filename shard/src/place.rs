@@ -1,5 +1,6 @@
 //! Where images go: one that a source matched to a sentence is placed before or after it by a draw; others stay.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::keyed::{Draws, Purpose, key};
@@ -26,15 +27,14 @@ pub(crate) fn place(document: &DocumentTokens, seed: u64, epoch: u64) -> Vec<Ite
         );
         Draws::new(about).unit() < 0.5
     };
-    let matched_to = |sentence: usize, wanted_before: bool| {
-        let images = sentences
-            .iter()
-            .enumerate()
-            .filter(move |(_, of)| **of == Some(sentence));
-        images
-            .filter(move |(place, _)| before(*place) == wanted_before)
-            .map(|(place, _)| place)
-    };
+    // One pass, so that a document of a million places costs a million steps.
+    let mut matched: BTreeMap<usize, [Vec<usize>; 2]> = BTreeMap::new();
+    for (place, sentence) in sentences.iter().enumerate() {
+        if let Some(sentence) = sentence {
+            let sides = matched.entry(*sentence).or_default();
+            sides[usize::from(!before(place))].push(place);
+        }
+    }
     let image = |place: usize| Item::Image {
         place: place as u32,
     };
@@ -46,12 +46,13 @@ pub(crate) fn place(document: &DocumentTokens, seed: u64, epoch: u64) -> Vec<Ite
             }
             continue;
         }
-        items.extend(matched_to(place, true).map(image));
+        let [first, then] = matched.remove(&place).unwrap_or_default();
+        items.extend(first.into_iter().map(image));
         let ids = document.span(place);
         if !ids.is_empty() {
             items.push(Item::Text(ids));
         }
-        items.extend(matched_to(place, false).map(image));
+        items.extend(then.into_iter().map(image));
     }
     items
 }

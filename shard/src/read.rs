@@ -244,6 +244,11 @@ impl Reader {
         let file = File::open(&path).map_err(|source| ReadError::File { path, source })?;
         let failed = |error: ParquetError| self.shard_error(group, row, error.to_string());
         let footer = self.footer(&entry.shard, &file).map_err(failed)?;
+        let found = footer.metadata().row_groups().get(entry.row_group as usize);
+        if found.is_none_or(|group| group.num_rows() != i64::from(entry.rows)) {
+            let detail = format!("the manifest has {} rows there, the file not", entry.rows);
+            return Err(self.shard_error(group, None, detail));
+        }
         let mask = ProjectionMask::columns(footer.parquet_schema(), columns.iter().copied());
         let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
             .with_row_groups(vec![entry.row_group as usize])

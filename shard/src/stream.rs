@@ -55,7 +55,7 @@ pub enum StreamError {
         passed_over: u64,
     },
     /// A worker thread is gone, which only a bug can cause.
-    #[error("a decoding thread ended early")]
+    #[error("a thread of the stream ended early; its message stands above")]
     WorkerGone,
 }
 
@@ -76,8 +76,13 @@ pub struct Delivered {
 pub struct Stream {
     header: Header,
     planned: Option<Receiver<Result<Planned, StreamError>>>,
-    threads: Vec<JoinHandle<()>>,
+    planner: Option<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
 }
+
+/// When every lane has gone through so many epochs without a document there is none: a dataset of one usable document in
+/// L lanes is missed with a chance of e^-64.
+const EMPTY_EPOCHS: usize = 64;
 
 /// A batch whose pixels are on their way.
 struct Planned {
@@ -118,19 +123,18 @@ impl Stream {
         let threads = config.worker_threads();
         let (jobs_in, jobs) = bounded(4 * threads);
         let (planned_in, planned) = bounded(config.prefetch);
-        let mut handles: Vec<_> = (0..threads)
+        let workers = (0..threads)
             .map(|_| {
                 let (reader, config, jobs) = (reader.clone(), config.clone(), jobs.clone());
                 std::thread::spawn(move || decode(&reader, &config, &jobs))
             })
             .collect();
-        handles.push(std::thread::spawn(move || {
-            planner.run(&planned_in, &jobs_in)
-        }));
+        let planner = std::thread::spawn(move || planner.run(&planned_in, &jobs_in));
         Ok(Self {
             header: reader.header().clone(),
             planned: Some(planned),
-            threads: handles,
+            planner: Some(planner),
+            workers,
         })
     }
 
@@ -144,7 +148,11 @@ impl Iterator for Stream {
     type Item = Result<Delivered, StreamError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let planned = self.planned.as_ref()?.recv().ok()?;
+        let Ok(planned) = self.planned.as_ref()?.recv() else {
+            // The end, unless the planner did not come to it.
+            let ended = self.planner.take()?.join();
+            return ended.is_err().then_some(Err(StreamError::WorkerGone));
+        };
         let finished = planned.and_then(Planned::with_pixels);
         if finished.is_err() {
             self.planned = None;
@@ -157,7 +165,12 @@ impl Drop for Stream {
     fn drop(&mut self) {
         // The planner then fails to send and ends, the workers see no more jobs and end.
         self.planned = None;
-        for thread in self.threads.drain(..) {
+        for thread in self
+            .planner
+            .take()
+            .into_iter()
+            .chain(self.workers.drain(..))
+        {
             // A panic has already been reported on stderr.
             let _ = thread.join();
         }
@@ -314,7 +327,7 @@ impl Planner {
     fn sequences(&mut self) -> Result<Vec<Sequence>, ReadError> {
         let mut sequences = Vec::with_capacity(self.plan.config.rows);
         let mut idle = 0;
-        while sequences.len() < self.plan.config.rows && idle < self.lanes.len() {
+        while sequences.len() < self.plan.config.rows && idle < self.lanes.len() * EMPTY_EPOCHS {
             let lane = (self.turn % self.lanes.len() as u64) as usize;
             self.turn += 1;
             match self.lanes[lane].next(&mut self.passed_over)? {

@@ -114,7 +114,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {error}");
             let mistake = error.is::<settings::SettingsError>()
                 || error.is::<ConfigError>()
                 || matches!(

@@ -102,8 +102,9 @@ fn claim(out: &Path, from: Option<&Path>) -> Result<(), RunError> {
             checkpoint: from.to_owned(),
             out: out.to_owned(),
         }),
-        (Err(_), _) if !out.join(CONFIG_FILE).exists() => Ok(()),
-        _ => Err(RunError::Occupied(out.to_owned())),
+        // Without a checkpoint there is nothing to lose: a run that was killed early begins again.
+        (Err(_), _) => Ok(()),
+        (Ok(_), None) => Err(RunError::Occupied(out.to_owned())),
     }
 }
 

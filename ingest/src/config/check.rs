@@ -34,12 +34,15 @@ impl Config {
         let Self { rules, .. } = self;
         let aspect = rules.max_aspect == 0.0 || rules.max_aspect >= 1.0;
         let (inputs, out) = (!self.inputs.is_empty(), !self.out.as_os_str().is_empty());
+        // Otherwise every image would be a missing file, for good.
+        let images = self.images_dir.as_ref().is_none_or(|dir| dir.is_dir());
         let size = (16..=4096).contains(&self.image_size);
         let records = (1..=2000).contains(&self.unit_records);
         let threshold = rules.similarity_threshold.is_finite();
         vec![
             (inputs, "inputs", "name at least one file or folder"),
             (out, "out", "name the dataset's folder"),
+            (images, "images_dir", "name a folder that is there"),
             (size, "image_size", "from 16 to 4096 pixels"),
             (records, "unit_records", "from 1 to 2000"),
             (threshold, "rules.similarity_threshold", "a finite number"),

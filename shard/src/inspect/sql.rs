@@ -15,8 +15,10 @@ use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
 use datafusion::error::DataFusionError;
+use datafusion::execution::context::SQLOptions;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use lcl_schemas::row;
+use url::Url;
 
 use crate::read::{ReadError, Reader};
 
@@ -85,6 +87,10 @@ pub async fn open(dataset: &Path) -> Result<SessionContext, SqlError> {
         .map(|group| group.shard.as_str())
         .collect();
     shards.dedup();
+    for shard in &shards {
+        let path = dataset.join(shard);
+        std::fs::metadata(&path).map_err(|source| ReadError::File { path, source })?;
+    }
     let urls = shards
         .iter()
         .map(|shard| file_url(&dataset.join(shard)))
@@ -117,7 +123,12 @@ pub async fn open(dataset: &Path) -> Result<SessionContext, SqlError> {
 /// # Errors
 /// [`SqlError::Query`] with what the planner says.
 pub async fn query(context: &SessionContext, sql: &str) -> Result<DataFrame, SqlError> {
-    Ok(context.sql(sql).await?)
+    // Questions only: COPY, CREATE and DROP could write where the dataset lies.
+    let questions = SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false);
+    Ok(context.sql_with_options(sql, questions).await?)
 }
 
 /// Answers a query to `out`.
@@ -164,10 +175,9 @@ pub async fn answer(
 
 fn file_url(path: &Path) -> Result<ListingTableUrl, SqlError> {
     let absolute = std::path::absolute(path).map_err(|_| SqlError::Path(path.to_owned()))?;
-    let text = absolute
-        .to_str()
-        .ok_or_else(|| SqlError::Path(path.to_owned()))?;
-    Ok(ListingTableUrl::parse(text)?)
+    // A path would be read as a pattern: `a[1]` is a folder's name here.
+    let url = Url::from_file_path(absolute).map_err(|()| SqlError::Path(path.to_owned()))?;
+    Ok(ListingTableUrl::try_new(url, None)?)
 }
 
 /// Binary columns as their sizes: nobody reads pixels in hex.

@@ -135,3 +135,38 @@ fn mistakes_leave_with_2_and_failures_with_1_each_in_one_line() {
         );
     }
 }
+
+#[test]
+fn a_folder_whose_name_looks_like_a_pattern_is_that_folder() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let dataset = folder.path().join("a[1] b*");
+    std::fs::create_dir(&dataset).expect("writable");
+    write(&dataset, &usual(5), 8);
+    let path = dataset.to_str().expect("plain enough");
+    let output = lcl_shard(&[
+        "sql",
+        path,
+        "SELECT count(*) AS n FROM documents",
+        "--format",
+        "csv",
+    ]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "n\n5\n");
+    std::fs::remove_file(dataset.join("part-0.parquet")).expect("a shard");
+    let output = lcl_shard(&["sql", path, "SELECT count(*) AS n FROM documents"]);
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "a missing shard is no empty one"
+    );
+}
+
+#[test]
+fn a_question_cannot_write() {
+    let folder = dataset();
+    let path = folder.path().to_str().expect("a plain path");
+    let header = folder.path().join("_dataset.json");
+    let before = std::fs::read(&header).expect("written");
+    let copy = format!("COPY (SELECT 1) TO '{}' STORED AS CSV", header.display());
+    assert_eq!(lcl_shard(&["sql", path, &copy]).status.code(), Some(1));
+    assert_eq!(std::fs::read(&header).expect("still there"), before);
+}

@@ -347,3 +347,37 @@ fn a_missing_or_newer_dataset_is_one_clear_sentence() {
         "{newer}"
     );
 }
+
+#[test]
+fn a_lane_that_one_epoch_leaves_empty_goes_on_in_the_next() {
+    let folder = dataset(&usual(14), 1);
+    let sparse = StreamConfig {
+        block_row_groups: 1,
+        lanes: 8,
+        holdout: 0.5,
+        part: StreamPart::Train,
+        ..config(folder.path())
+    };
+    assert_eq!(batches(sparse, None, 60).len(), 60);
+}
+
+#[test]
+fn a_shard_with_other_rows_than_its_manifest_says_is_an_error_and_not_an_end() {
+    let folder = dataset(&usual(40), 8);
+    let other = dataset(&usual(3), 8);
+    std::fs::copy(
+        other.path().join("part-0.parquet"),
+        folder.path().join("part-1.parquet"),
+    )
+    .expect("copied");
+    let once = StreamConfig {
+        passes: Passes::One,
+        ..config(folder.path())
+    };
+    let error = Stream::open(once, None)
+        .expect("valid")
+        .find_map(Result::err)
+        .expect("a swapped shard")
+        .to_string();
+    assert!(error.contains("part-1.parquet, row group"), "{error}");
+}

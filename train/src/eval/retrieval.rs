@@ -165,6 +165,10 @@ fn rank(scores: &[f32], groups: &[usize], query: usize) -> usize {
         .filter(|candidate| matches(*candidate))
         .map(|candidate| scores[candidate])
         .fold(f32::NEG_INFINITY, f32::max);
+    // A model that gives no numbers finds nothing: NaN is neither nearer nor farther.
+    if !best.is_finite() {
+        return scores.len();
+    }
     (0..scores.len())
         .filter(|candidate| !matches(*candidate) && scores[*candidate] >= best)
         .count()
@@ -198,6 +202,11 @@ mod tests {
     use super::*;
     use crate::init::fixed_model;
     use crate::model::shape::Preset;
+
+    #[test]
+    fn a_model_that_gives_no_numbers_finds_nothing() {
+        assert_eq!(rank(&[f32::NAN, f32::NAN], &[0, 1], 0), 2);
+    }
 
     #[test]
     fn any_pair_with_the_same_text_is_a_match() {

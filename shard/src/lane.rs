@@ -223,7 +223,8 @@ impl Lane {
             return Ok(());
         }
         if (document.stored_images() as u64) < u64::from(self.plan.config.min_images) {
-            *passed_over += 1;
+            // Once each, not once an epoch.
+            *passed_over += u64::from(self.epoch == 0);
             return Ok(());
         }
         self.given = true;

@@ -36,7 +36,7 @@ impl Road {
         let web = Web::serve(|address| {
             let origin = format!("http://{address}");
             let mut corpus = scenes::pages(PAGES, &origin);
-            corpus.pages.push(troubled(&origin));
+            corpus.pages.push(scenes::troubled(&origin));
             let mut site: Site = corpus
                 .images
                 .iter()
@@ -70,21 +70,6 @@ impl Road {
             report,
         }
     }
-}
-
-/// A page with one image of each kind of trouble, and one that has only moved.
-fn troubled(origin: &str) -> serde_json::Value {
-    let paths = [
-        "/gone.jpg",
-        "/private/secret.jpg",
-        "/broken.jpg",
-        "/moved.jpg",
-    ];
-    let sentences = paths.map(|path| format!("we see {path} ."));
-    let images = (0..4)
-        .map(|index| scenes::image_info(origin, paths[index], index))
-        .collect();
-    scenes::document(&format!("{origin}/pages/troubled.html"), &sentences, images)
 }
 
 /// Ingests a corpus into `folder`/`name`.

@@ -21,7 +21,6 @@ use lcl_train::eval::Comparison;
 use lcl_train::export::Extent;
 use lcl_train::{checkpoint, eval, export};
 use scenes::Corpus;
-use serde_json::Value;
 use web::{Reply, Web};
 
 /// How much of everything.
@@ -118,7 +117,7 @@ fn publish(size: &Size, folder: &Path) -> anyhow::Result<Web> {
     let web = Web::serve(|address| {
         let origin = format!("http://{address}");
         let mut pages = scenes::pages(size.pages, &origin);
-        pages.pages.push(troubled_page(&origin));
+        pages.pages.push(scenes::troubled(&origin));
         let held_out = scenes::held_out(size.held_out, &origin);
         written = write_documents(folder, "pages", &pages)
             .and_then(|()| write_documents(folder, "held_out", &held_out))
@@ -150,21 +149,6 @@ fn publish(size: &Size, folder: &Path) -> anyhow::Result<Web> {
     })?;
     written?;
     Ok(web)
-}
-
-/// A page whose images are gone, forbidden, broken and elsewhere.
-fn troubled_page(origin: &str) -> Value {
-    let paths = [
-        "/gone.jpg",
-        "/private/secret.jpg",
-        "/broken.jpg",
-        "/moved.jpg",
-    ];
-    let sentences = paths.map(|path| format!("we see {path} ."));
-    let images = (0..paths.len())
-        .map(|index| scenes::image_info(origin, paths[index], index))
-        .collect();
-    scenes::document(&format!("{origin}/pages/troubled.html"), &sentences, images)
 }
 
 fn write_documents(folder: &Path, name: &str, corpus: &Corpus) -> anyhow::Result<()> {

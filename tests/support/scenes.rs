@@ -226,6 +226,21 @@ pub(crate) fn held_out(count: usize, origin: &str) -> Corpus {
     corpus
 }
 
+/// A page with one image of each kind of trouble, and one that has only moved.
+pub(crate) fn troubled(origin: &str) -> Value {
+    let paths = [
+        "/gone.jpg",
+        "/private/secret.jpg",
+        "/broken.jpg",
+        "/moved.jpg",
+    ];
+    let sentences = paths.map(|path| format!("we see {path} ."));
+    let images = (0..4)
+        .map(|index| image_info(origin, paths[index], index))
+        .collect();
+    document(&format!("{origin}/pages/troubled.html"), &sentences, images)
+}
+
 /// An entry of MMC4's `image_info`.
 pub(crate) fn image_info(origin: &str, path: &str, sentence: usize) -> Value {
     let name = path.rsplit('/').next().unwrap_or(path);

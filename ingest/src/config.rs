@@ -5,9 +5,11 @@ mod check;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lcl_schemas::dataset::Commit;
 use lcl_schemas::tokenizer::{Tokenizer, TokenizerError};
 use serde::{Deserialize, Serialize};
 
+use crate::source::mmc4::LocateBy;
 pub use check::ConfigError;
 
 /// A run of `lcl-ingest`.
@@ -148,7 +150,7 @@ impl Default for Config {
             tokenizer: None,
             text_joiner: " ".into(),
             image_size: 256,
-            unit_records: 2000,
+            unit_records: Commit::MAX_RECORDS,
             progress: ProgressMode::Auto,
             // Those of the published LCL models.
             rules: Rules {
@@ -230,6 +232,14 @@ impl Config {
             format!("lcl-ingest/{version}{}", contact.unwrap_or_default())
         };
         self.fetch.user_agent.clone().unwrap_or_else(honest)
+    }
+
+    /// What images are asked for by.
+    pub(crate) fn locate_by(&self) -> LocateBy {
+        match self.images_dir {
+            Some(_) => LocateBy::Name,
+            None => LocateBy::Url,
+        }
     }
 
     /// The tokenizer that it names.

@@ -48,6 +48,9 @@ pub enum DatasetError {
         /// What is wrong.
         detail: String,
     },
+    /// A shard is not what its commit says.
+    #[error(transparent)]
+    Shard(#[from] LostShard),
     /// The run does not fit the dataset.
     #[error("{path}: {source}", path = path.display())]
     Header {
@@ -56,6 +59,16 @@ pub enum DatasetError {
         /// Why.
         source: HeaderError,
     },
+}
+
+/// A shard that is not what its commit says.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} {what}: ingest {input} again, and it is made anew", path = path.display())]
+pub struct LostShard {
+    path: PathBuf,
+    what: String,
+    /// What it was made of.
+    input: String,
 }
 
 /// An open dataset.
@@ -128,13 +141,34 @@ impl Dataset {
                 continue;
             }
             let json = fs::read(&path).map_err(|source| io(&path, source))?;
-            let commit = serde_json::from_slice(&json).map_err(|error| DatasetError::Commit {
+            let damaged = |detail: String| DatasetError::Commit {
                 path: path.clone(),
-                detail: error.to_string(),
-            })?;
+                detail,
+            };
+            let commit: Commit =
+                serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
+            commit.check().map_err(|what| damaged(what.into()))?;
             commits.push(commit);
         }
         Ok(live(commits))
+    }
+
+    /// Whether a commit's shards are there, by name and size.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub(crate) fn check_shards(&self, commit: &Commit) -> Result<(), LostShard> {
+        for shard in &commit.shards {
+            let path = self.path(&shard.file);
+            let what = match fs::metadata(&path) {
+                Ok(found) if found.len() == shard.bytes => continue,
+                Ok(found) => format!("has {} bytes instead of {}", found.len(), shard.bytes),
+                Err(error) => format!("cannot be read ({error})"),
+            };
+            let input = commit.input_name.clone();
+            return Err(LostShard { path, what, input });
+        }
+        Ok(())
     }
 
     /// Makes a unit real; whether nobody else had.
@@ -142,10 +176,14 @@ impl Dataset {
         self.put_if_absent(COMMITS_DIR, &commit.file_name(), &commit.to_json())
     }
 
-    /// Writes the manifest of all live commits; its hash. The same commits give the same bytes.
+    /// Writes the manifest of all live commits, whose shards must be there; its hash. The same commits give the same
+    /// bytes.
     pub(crate) fn write_manifest(&self) -> Result<String, DatasetError> {
-        let rows: Vec<_> = self
-            .live_commits()?
+        let commits = self.live_commits()?;
+        commits
+            .iter()
+            .try_for_each(|commit| self.check_shards(commit))?;
+        let rows: Vec<_> = commits
             .iter()
             .flat_map(|commit| commit.manifest_rows().collect::<Vec<_>>())
             .collect();

@@ -53,11 +53,11 @@ impl Fetcher {
     pub(crate) async fn fetch(&self, image: &PageImage) -> Fetched {
         match self {
             Self::Folder(folder) => Fetched {
-                body: folder.read(&image.name).await,
+                body: folder.read(&image.locator).await,
                 request: None,
             },
             Self::Web(web) => {
-                let (body, request) = web.get(&image.url).await;
+                let (body, request) = web.get(&image.locator).await;
                 Fetched {
                     body,
                     request: Some(request),

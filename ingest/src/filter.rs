@@ -123,8 +123,8 @@ mod tests {
 
     fn image(sentence: usize, similarity: f64) -> PageImage {
         PageImage {
-            name: String::new(),
-            url: String::new(),
+            locator: String::new(),
+            url: None,
             sentence,
             similarity,
         }

@@ -38,7 +38,7 @@ pub use dataset::DatasetError;
 pub use fetch::ClientError;
 use pipeline::Pipeline;
 pub use plan::PlanError;
-use plan::Selection;
+use plan::{Plan, Selection};
 use progress::Counts;
 pub use report::Report;
 use stages::Stages;
@@ -100,20 +100,21 @@ pub fn run(config: &Config) -> Result<Report, IngestError> {
     let begun = Instant::now();
     config.validate()?;
     let tokenizer = config.load_tokenizer()?;
-    let mut inputs = plan::look(config)?;
+    let mut plan = Plan::of(config)?;
     let dataset = Dataset::open(config, &tokenizer)?;
-    plan::note_done(config, &mut inputs, &dataset.live_commits()?)?;
+    plan.note_done(config, &dataset, &dataset.live_commits()?)?;
     let run = Run::new(config, &tokenizer, &dataset);
     run.counts.total_bytes.store(
-        inputs.iter().map(|input| input.bytes).sum(),
+        plan.inputs.iter().map(|input| input.bytes).sum(),
         Ordering::Relaxed,
     );
-    let (reading, written) = run.pipeline().run(&inputs, Selection::All)?;
+    let (reading, written) = run.pipeline().run(&plan.inputs, Selection::All)?;
     let manifest = dataset.write_manifest()?;
     Ok(Report {
         manifest,
         units_skipped: reading.units_skipped + written.units_lost,
-        failed_inputs: reading.failed,
+        failed_inputs: [plan.failed, reading.failed].concat(),
+        repeated_inputs: plan.repeated,
         fetched_bytes: run.counts.bytes(),
         ..Report::of(&written.commits, &run.stages, begun.elapsed())
     })
@@ -127,19 +128,18 @@ pub fn run(config: &Config) -> Result<Report, IngestError> {
 pub fn run_unit(unit: &Unit, config: &Config) -> Result<Commit, IngestError> {
     config.validate()?;
     let tokenizer = config.load_tokenizer()?;
-    let mut inputs = plan::look(config)?;
+    let mut plan = Plan::of(config)?;
     let dataset = Dataset::open(config, &tokenizer)?;
     let committed = || -> Result<_, DatasetError> {
-        Ok(dataset
-            .live_commits()?
-            .into_iter()
-            .find(|commit| commit.unit == *unit))
+        let mut live = dataset.live_commits()?.into_iter();
+        Ok(live.find(|commit| commit.unit == *unit && dataset.check_shards(commit).is_ok()))
     };
-    plan::note_done(config, &mut inputs, &dataset.live_commits()?)?;
+    plan.note_done(config, &dataset, &dataset.live_commits()?)?;
     if let Some(commit) = committed()? {
         return Ok(commit);
     }
-    let input = inputs
+    let input = plan
+        .inputs
         .into_iter()
         .find(|input| input.fingerprint == unit.input);
     let input = input.ok_or_else(|| IngestError::UnknownInput(unit.input.clone()))?;

@@ -119,6 +119,9 @@ fn finished(report: &Report) -> ExitCode {
     for fault in report.faults.iter().take(10) {
         eprintln!("not used: {fault}");
     }
+    for (name, same) in &report.repeated_inputs {
+        eprintln!("read once: {name} has the same contents as {same}");
+    }
     for failed in &report.failed_inputs {
         eprintln!("error: {}: {}", failed.input, failed.detail);
     }

@@ -1,6 +1,6 @@
 //! What there is to do: the inputs, known by their content, and what a dataset already has of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -9,26 +9,23 @@ use lcl_schemas::dataset::Commit;
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
+use crate::dataset::Dataset;
+use crate::report::FailedInput;
 
-/// Read from each end of a file to tell it from others: 2 × 64 KiB.
-const SAMPLE: u64 = 64 << 10;
+/// Read from each end of a zip to tell it from others.
+const SAMPLE: u64 = 128 << 10;
+const ENDINGS: [&str; 3] = [".jsonl", ".jsonl.gz", ".jsonl.zip"];
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// An input cannot be looked at.
-    #[error("cannot read the input {path}: {source}", path = path.display())]
-    Input {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A folder without inputs.
-    #[error("{path} holds no .jsonl, .jsonl.gz or .jsonl.zip file", path = path.display())]
-    NoInput {
-        /// The folder.
-        path: PathBuf,
+    /// No input can be read.
+    #[error("{first}{more}", more = match others { 0 => String::new(), others => format!(" (and {others} more inputs that cannot be read)") })]
+    Nothing {
+        /// What is wrong with the first.
+        first: String,
+        /// How many more.
+        others: usize,
     },
     /// The dataset has part of an input, made under other rules.
     #[error(
@@ -61,10 +58,12 @@ pub(crate) struct Input {
     pub(crate) path: PathBuf,
     pub(crate) name: String,
     pub(crate) bytes: u64,
-    /// 16 hex digits of its size and both ends: the same wherever the file lies.
+    /// 16 hex digits of its content: the same wherever the file lies.
     pub(crate) fingerprint: String,
     /// Committed units by their first record.
     pub(crate) done: BTreeMap<u64, Done>,
+    /// Generations of commits whose shards are gone, by their units' first record: those are done again.
+    pub(crate) lost: BTreeMap<u64, u32>,
 }
 
 /// A committed unit.
@@ -95,45 +94,112 @@ impl Input {
     }
 }
 
-/// The inputs in order, each content once.
-pub(crate) fn look(config: &Config) -> Result<Vec<Input>, PlanError> {
-    let mut inputs: Vec<Input> = Vec::new();
-    for path in files(&config.inputs)? {
-        let found = look_at(&path).map_err(|source| PlanError::Input {
-            path: path.clone(),
-            source,
-        })?;
-        let known = inputs
-            .iter()
-            .any(|input| input.fingerprint == found.fingerprint);
-        if !known {
-            inputs.push(found);
-        }
-    }
-    Ok(inputs)
+/// What there is to read, in order, each content once.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) inputs: Vec<Input>,
+    /// Named or found, and not to be read.
+    pub(crate) failed: Vec<FailedInput>,
+    /// Names of inputs with the contents of another, and that one's.
+    pub(crate) repeated: Vec<(String, String)>,
 }
 
-/// Notes what `live` commits have of the inputs, which must have been made by the same rules.
-pub(crate) fn note_done(
-    config: &Config,
-    inputs: &mut [Input],
-    live: &[Commit],
-) -> Result<(), PlanError> {
-    let rules = serde_json::to_value(&config.rules).expect("plain numbers");
-    for input in inputs {
-        for commit in live {
-            if commit.unit.source == config.source.name() && commit.unit.input == input.fingerprint
-            {
-                same_rules(commit, &rules)?;
-                let done = Done {
-                    records: commit.records,
-                    last: commit.last,
-                };
-                input.done.insert(commit.unit.first, done);
+impl Plan {
+    /// Looks at everything that `config` names; what cannot be read is noted, and the rest goes on.
+    pub(crate) fn of(config: &Config) -> Result<Self, PlanError> {
+        let mut plan = Self::default();
+        for path in &config.inputs {
+            match path.is_dir() {
+                false => plan.add(path),
+                true => match inside(path) {
+                    Ok(files) => files.iter().for_each(|file| plan.add(file)),
+                    Err(error) => plan.fail(path, &error),
+                },
             }
         }
+        let mut failed = plan.failed.iter();
+        match failed.next().filter(|_| plan.inputs.is_empty()) {
+            None => Ok(plan),
+            Some(FailedInput { input, detail }) => Err(PlanError::Nothing {
+                first: format!("{input}: {detail}"),
+                others: failed.count(),
+            }),
+        }
     }
-    Ok(())
+
+    fn add(&mut self, path: &Path) {
+        let found = match look_at(path) {
+            Ok(found) => found,
+            Err(error) => return self.fail(path, &error),
+        };
+        let same = |input: &&Input| input.fingerprint == found.fingerprint;
+        match self.inputs.iter().find(same) {
+            Some(known) => self.repeated.push((found.name, known.name.clone())),
+            None => self.inputs.push(found),
+        }
+    }
+
+    fn fail(&mut self, path: &Path, error: &io::Error) {
+        self.failed.push(FailedInput {
+            input: path.display().to_string(),
+            detail: format!("cannot read it: {error}"),
+        });
+    }
+
+    /// Notes what `live` commits have of the inputs, which must have been made by the same rules. An input that changed
+    /// since it was ingested is not read: its records would come twice.
+    pub(crate) fn note_done(
+        &mut self,
+        config: &Config,
+        dataset: &Dataset,
+        live: &[Commit],
+    ) -> Result<(), PlanError> {
+        let rules = serde_json::to_value(&config.rules).expect("plain numbers");
+        let ours = |commit: &&Commit| commit.unit.source == config.source.name();
+        for input in &mut self.inputs {
+            let of_input = |commit: &&Commit| commit.unit.input == input.fingerprint;
+            for commit in live.iter().filter(ours).filter(of_input) {
+                same_rules(commit, &rules)?;
+                let first = commit.unit.first;
+                match dataset.check_shards(commit) {
+                    Ok(()) => {
+                        let (records, last) = (commit.records, commit.last);
+                        input.done.insert(first, Done { records, last });
+                    }
+                    // Whatever is wrong with a shard, making it anew is the remedy.
+                    Err(_) => {
+                        input.lost.insert(first, commit.generation);
+                    }
+                }
+            }
+        }
+        self.leave_changed(live);
+        Ok(())
+    }
+
+    fn leave_changed(&mut self, live: &[Commit]) {
+        let present: HashSet<_> = self
+            .inputs
+            .iter()
+            .map(|input| input.fingerprint.clone())
+            .collect();
+        let gone: HashSet<&str> = live
+            .iter()
+            .filter(|commit| !present.contains(&commit.unit.input))
+            .map(|commit| commit.input_name.as_str())
+            .collect();
+        let changed = |input: &mut Input| {
+            let new = input.done.is_empty() && input.lost.is_empty();
+            new && gone.contains(input.name.as_str())
+        };
+        let changed = self.inputs.extract_if(.., changed).map(|input| FailedInput {
+            input: input.name,
+            detail: "it has changed since it was ingested, and its records would come twice: give new records in a file \
+                     of their own, or use another --out"
+                .into(),
+        });
+        self.failed.extend(changed);
+    }
 }
 
 fn same_rules(commit: &Commit, ours: &serde_json::Value) -> Result<(), PlanError> {
@@ -153,53 +219,52 @@ fn same_rules(commit: &Commit, ours: &serde_json::Value) -> Result<(), PlanError
     Ok(())
 }
 
-/// Folders are replaced by their inputs, sorted by name.
-fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>, PlanError> {
+/// A folder's inputs, sorted by name.
+fn inside(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for path in named {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
+    for entry in fs::read_dir(folder)? {
+        let file = entry?.path();
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with('.') && ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+            files.push(file);
         }
-        let failed = |source| PlanError::Input {
-            path: path.clone(),
-            source,
-        };
-        let mut inside = Vec::new();
-        for entry in fs::read_dir(path).map_err(failed)? {
-            let file = entry.map_err(failed)?.path();
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let ours = [".jsonl", ".jsonl.gz", ".jsonl.zip"];
-            if !name.starts_with('.') && ours.iter().any(|ending| name.ends_with(ending)) {
-                inside.push(file);
-            }
-        }
-        if inside.is_empty() {
-            return Err(PlanError::NoInput { path: path.clone() });
-        }
-        inside.sort();
-        files.extend(inside);
     }
+    if files.is_empty() {
+        let what = format!("no {} file in this folder", ENDINGS.join(" or "));
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
+    files.sort();
     Ok(files)
 }
 
 fn look_at(path: &Path) -> io::Result<Input> {
+    // Read twice, and a zip from its end: a pipe gives neither.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
     let mut file = File::open(path)?;
     let bytes = file.metadata()?.len();
-    let mut sample = Vec::new();
-    file.by_ref().take(SAMPLE).read_to_end(&mut sample)?;
-    file.seek(SeekFrom::Start(bytes.saturating_sub(SAMPLE)))?;
-    file.take(SAMPLE).read_to_end(&mut sample)?;
-    let mut hash = Sha256::new();
-    hash.update(bytes.to_le_bytes());
-    hash.update(&sample);
     Ok(Input {
         path: path.to_owned(),
         name: path.display().to_string(),
         bytes,
-        fingerprint: format!("{:x}", hash.finalize())[..16].to_owned(),
+        fingerprint: fingerprint(path, &mut file, bytes)?,
         done: BTreeMap::new(),
+        lost: BTreeMap::new(),
     })
+}
+
+/// By all of its content, at the price of reading it once more; for a zip, whose end holds its member's size and checksum,
+/// by its size and both ends.
+fn fingerprint(path: &Path, file: &mut File, bytes: u64) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    if path.extension().is_some_and(|ending| ending == "zip") {
+        hash.update(bytes.to_le_bytes());
+        io::copy(&mut file.by_ref().take(SAMPLE), &mut hash)?;
+        file.seek(SeekFrom::Start(bytes.saturating_sub(SAMPLE)))?;
+    }
+    io::copy(file, &mut hash)?;
+    Ok(format!("{:x}", hash.finalize())[..16].to_owned())
 }
 
 #[cfg(test)]
@@ -216,6 +281,7 @@ mod tests {
             bytes: 0,
             fingerprint: String::new(),
             done: done.collect(),
+            lost: BTreeMap::new(),
         }
     }
 

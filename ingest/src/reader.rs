@@ -83,7 +83,7 @@ impl Reader<'_> {
     ) -> Result<Flowing, RecordsError> {
         let mut at = 0;
         if let Selection::Only(first) = selection {
-            skip(&mut records, first)?;
+            records.skip(first)?;
             at = first;
             if first > 0 && !records.has_more() {
                 return Ok(Flowing::On);
@@ -93,19 +93,15 @@ impl Reader<'_> {
             let done = input.done.get(&at).filter(|_| selection == Selection::All);
             if let Some(done) = done {
                 // Lines only: what was made of them is in the commit.
-                skip(&mut records, done.records)?;
+                records.skip(done.records)?;
                 at += done.records;
                 reading.units_skipped += 1;
             } else {
                 let limit = self.config.unit_records.min(input.room(at));
                 let info = Arc::new(self.info(input, at));
-                match self.unit(&mut records, &info, limit) {
-                    Ok(Some(read)) => at += read,
-                    Ok(None) => return Ok(Flowing::Stopped),
-                    Err(error) => {
-                        self.send(&info, at, What::Abandon);
-                        return Err(error);
-                    }
+                match self.unit(&mut records, &info, limit)? {
+                    Some(read) => at += read,
+                    None => return Ok(Flowing::Stopped),
                 }
             }
             if !records.has_more() || selection != Selection::All {
@@ -122,10 +118,12 @@ impl Reader<'_> {
                 first,
             },
             input_name: input.name.clone(),
+            generation: input.lost.get(&first).map_or(0, |lost| lost + 1),
         }
     }
 
-    /// Up to `limit` records; how many they were, or `None` when nobody takes them any more.
+    /// Up to `limit` records; how many they were, or `None` when nobody takes them any more. Where the input breaks the
+    /// unit ends: the records before the break are as good as any.
     fn unit(
         &mut self,
         records: &mut Records<'_>,
@@ -133,11 +131,20 @@ impl Reader<'_> {
         limit: u64,
     ) -> Result<Option<u64>, RecordsError> {
         let mut read = 0;
+        let mut broken = None;
         while read < limit {
             let begun = Instant::now();
-            let record = records.next()?;
+            let record = records.next();
             self.shared.stages.add(Stage::Read, begun.elapsed());
-            let Some(record) = record else { break };
+            let record = match record {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(error) if read == 0 => return Err(error),
+                Err(error) => {
+                    broken = Some(error);
+                    break;
+                }
+            };
             let bytes = record.bytes.as_ref().map_or(0, Vec::len);
             let Some(admission) = self.runtime.block_on(self.gate.admit(bytes)) else {
                 return Ok(None);
@@ -149,7 +156,7 @@ impl Reader<'_> {
             self.record(record, ticket);
             read += 1;
         }
-        let last = !records.has_more();
+        let last = broken.is_none() && !records.has_more();
         self.send(
             info,
             info.unit.first + read,
@@ -158,7 +165,7 @@ impl Reader<'_> {
                 last,
             },
         );
-        Ok(Some(read))
+        broken.map_or(Ok(Some(read)), Err)
     }
 
     fn record(&mut self, record: Record, ticket: Ticket) {
@@ -194,7 +201,7 @@ impl Reader<'_> {
             outcome: DocumentOutcome::TooLong,
             detail: format!("longer than {} bytes", self.config.flow.max_record_bytes),
         })?;
-        let page = mmc4::parse(line)?;
+        let page = mmc4::parse(line, self.config.locate_by())?;
         let id = ticket.unit.document_id(ticket.record);
         Ok(filter::draft(page, id, &self.config.rules))
     }
@@ -215,11 +222,4 @@ impl Reader<'_> {
         // As above.
         let _ = self.rows.send(Item { ticket, what });
     }
-}
-
-fn skip(records: &mut Records<'_>, count: u64) -> Result<(), RecordsError> {
-    for _ in 0..count {
-        records.next()?;
-    }
-    Ok(())
 }

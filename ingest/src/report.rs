@@ -36,6 +36,8 @@ pub struct Report {
     pub manifest: String,
     /// Records that could not be used, the first of each unit.
     pub faults: Vec<String>,
+    /// Inputs with the contents of another one, and that one: they were read once.
+    pub repeated_inputs: Vec<(String, String)>,
     /// Inputs that could not be read, or not to their end: what was read of them before stays.
     pub failed_inputs: Vec<FailedInput>,
 }

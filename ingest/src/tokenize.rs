@@ -52,7 +52,7 @@ fn document(draft: Draft, answers: Vec<Answer>, source: &str) -> Document {
                 Err(outcome) => (outcome, None),
             };
             Place::Image(Image {
-                url: Some(image.page.url),
+                url: image.page.url,
                 alt: None,
                 outcome,
                 stored,

@@ -16,6 +16,8 @@ use crate::fetch::log::Request;
 pub(crate) struct UnitInfo {
     pub(crate) unit: Unit,
     pub(crate) input_name: String,
+    /// Of its commit: 0, or one more than that of a commit whose shards were lost.
+    pub(crate) generation: u32,
 }
 
 impl UnitInfo {
@@ -57,8 +59,6 @@ pub(crate) enum What {
     },
     /// The unit is whole.
     End { records: u64, last: bool },
-    /// The input broke: what came of this unit is not to be kept.
-    Abandon,
 }
 
 /// A document's permits.

@@ -84,7 +84,6 @@ impl Writer<'_> {
                 let files = unit.take().expect("inserted above");
                 return files.commit(records, last);
             }
-            What::Abandon => *unit = None,
         }
         Ok(Taken::Inside)
     }
@@ -125,7 +124,7 @@ impl<'a> UnitFiles<'a> {
             input_name: info.input_name.clone(),
             records: 0,
             last: false,
-            generation: 0,
+            generation: info.generation,
             rules,
             shards: Vec::new(),
             documents: BTreeMap::new(),

@@ -129,7 +129,7 @@ impl Header {
         };
         let (ours, theirs) = (&self.tokenizer, &dataset.tokenizer);
         if (&ours.name, &ours.sha256) != (&theirs.name, &theirs.sha256) {
-            return differs("tokenizer", &short(theirs), &short(ours));
+            return differs("tokenizer", theirs, ours);
         }
         if ours.text_joiner != theirs.text_joiner {
             let quoted = |text: &str| format!("{text:?}");
@@ -146,8 +146,11 @@ impl Header {
     }
 }
 
-fn short(id: &TokenizerId) -> String {
-    format!("{} ({:.8})", id.name, id.sha256)
+/// Its name and the beginning of its hash.
+impl fmt::Display for TokenizerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:.8})", self.name, self.sha256)
+    }
 }
 
 /// The grain of work, retry and resume: consecutive records of one input.
@@ -202,6 +205,29 @@ pub struct Commit {
 impl Commit {
     /// A commit names this many faults at most; all are counted in `documents`.
     pub const MAX_FAULTS: usize = 100;
+
+    /// A unit has this many records at most.
+    pub const MAX_RECORDS: u64 = 2000;
+
+    /// Whether its numbers can be: a unit without records ends its input, outcomes add up to the records.
+    ///
+    /// # Errors
+    /// What cannot be.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let counted = self
+            .documents
+            .values()
+            .try_fold(0u64, |sum, count| sum.checked_add(*count));
+        if self.records > Self::MAX_RECORDS || self.unit.first.checked_add(self.records).is_none() {
+            Err("it has more records than a unit may")
+        } else if self.records == 0 && !self.last {
+            Err("it has no records and does not end its input")
+        } else if counted != Some(self.records) {
+            Err("its outcomes do not add up to its records")
+        } else {
+            Ok(())
+        }
+    }
 
     /// Its file's name.
     pub fn file_name(&self) -> String {
@@ -486,6 +512,21 @@ mod tests {
         let commit = commit(0, 0);
         let read: Commit = serde_json::from_slice(&commit.to_json()).expect("just written");
         assert_eq!(read, commit);
+    }
+
+    #[test]
+    fn a_commit_whose_numbers_cannot_be_is_told_from_a_whole_one() {
+        let whole = commit(0, 0);
+        assert_eq!(whole.check(), Ok(()));
+        let (mut more, mut endless, mut far) = (whole.clone(), whole.clone(), whole);
+        more.records += 1;
+        endless.records = 0;
+        endless.documents.clear();
+        endless.last = false;
+        far.unit.first = u64::MAX;
+        for commit in [more, endless, far] {
+            assert!(commit.check().is_err(), "{commit:?}");
+        }
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Default for StreamConfig {
 }
 
 /// A setting that cannot be.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} = {value}: {why}")]
 pub struct ConfigError {
     setting: &'static str,

@@ -28,8 +28,8 @@ enum Command {
     /// Answer one SQL query over the tables `documents` and `images`
     #[command(long_about = "Answers one SQL query.\n\n\
         documents  a row per document: id, source, url, language, texts, images, image_bytes, tokens, spans, n_tokens, n_images\n\
-        images     a row per image: id (its document's), place, url, alt, outcome, sha256, phash, format, width, height,\n           \
-        original_width, original_height, original_bytes, similarity, sentence, bytes\n\n\
+        images     a row per image: id (its document's), source, page_url, place, url, alt, outcome, sha256, phash, format,\n           \
+        width, height, original_width, original_height, original_bytes, similarity, sentence, bytes\n\n\
         Pixels are read only when image_bytes or bytes is asked for. `DESCRIBE images` shows the types.")]
     Sql {
         /// Folder of the dataset
@@ -54,11 +54,20 @@ fn main() -> ExitCode {
     // Usage mistakes leave with 2, by clap.
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        // A reader that has seen enough, `head` say, is no failure.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    })
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {

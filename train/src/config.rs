@@ -1,5 +1,7 @@
 //! What a run is told: every default in one place, checked once.
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
@@ -22,7 +24,28 @@ pub enum ConfigError {
         key: &'static str,
         rule: &'static str,
     },
+    #[error("data.{0}")]
+    Stream(#[from] lcl_shard::ConfigError),
+    #[error(
+        "{key} is {ours} here and {theirs} in the checkpoint: resume without a configuration file, or change it on purpose by --set {key}=…"
+    )]
+    Changed {
+        key: String,
+        ours: String,
+        theirs: String,
+    },
 }
+
+/// Settings that may differ when a run goes on: they decide where and how fast, not what is learned.
+const FREE_TO_CHANGE: [&str; 7] = [
+    "out",
+    "backend",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "data.dataset",
+    "data.threads",
+    "data.prefetch",
+];
 
 /// Where tensors live and are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -75,10 +98,7 @@ impl Default for Config {
             data: DataConfig::default(),
             model: ModelConfig::default(),
             loss: LossConfig::default(),
-            optimizer: OptimizerConfig {
-                warmup: 100,
-                ..OptimizerConfig::default()
-            },
+            optimizer: OptimizerConfig::default(),
         }
     }
 }
@@ -199,6 +219,23 @@ impl Config {
         if let Some((key, _)) = unset.into_iter().find(|(_, unset)| *unset) {
             return Err(ConfigError::Missing(key));
         }
+        // First, because what follows multiplies and divides by them.
+        let sizes = [
+            ("model.edge", shape.edge),
+            ("model.patch", shape.patch),
+            ("model.vision_width", shape.vision_width),
+            ("model.vision_layers", shape.vision_layers),
+            ("model.context", shape.context),
+            ("model.text_width", shape.text_width),
+            ("model.text_layers", shape.text_layers),
+        ];
+        if let Some((key, _)) = sizes.iter().find(|(_, size)| !SIZES.contains(size)) {
+            let rule = "from 1 to 65536";
+            return Err(ConfigError::Value { key, rule });
+        }
+        let (optimizer, loss) = (&self.optimizer, &self.loss);
+        let share = |beta: f32| (0.0..1.0).contains(&beta);
+        let weight = |weight: f64| weight.is_finite() && weight >= 0.0;
         let rules = [
             ("steps", "at least 1", self.steps > 0),
             ("checkpoint_every", "at least 1", self.checkpoint_every > 0),
@@ -209,11 +246,34 @@ impl Config {
                 "in [0, 1)",
                 (0.0..1.0).contains(&self.data.holdout),
             ),
-            ("optimizer.lr", "positive", self.optimizer.lr > 0.0),
+            (
+                "optimizer.lr",
+                "positive and finite",
+                optimizer.lr > 0.0 && optimizer.lr.is_finite(),
+            ),
+            ("optimizer.beta_1", "in [0, 1)", share(optimizer.beta_1)),
+            ("optimizer.beta_2", "in [0, 1)", share(optimizer.beta_2)),
+            (
+                "optimizer.epsilon",
+                "positive and finite",
+                optimizer.epsilon > 0.0 && optimizer.epsilon.is_finite(),
+            ),
+            (
+                "optimizer.weight_decay",
+                "0 or more",
+                weight(optimizer.weight_decay.into()),
+            ),
+            ("loss.contrastive", "0 or more", weight(loss.contrastive)),
+            ("loss.generation", "0 or more", weight(loss.generation)),
+            (
+                "loss.contrastive or loss.generation",
+                "more than 0",
+                loss.contrastive + loss.generation > 0.0,
+            ),
             (
                 "optimizer.clip_norm",
                 "positive",
-                self.optimizer.clip_norm.is_none_or(|norm| norm > 0.0),
+                optimizer.clip_norm.is_none_or(|norm| norm > 0.0),
             ),
             (
                 "model.patch",
@@ -239,10 +299,75 @@ impl Config {
         ];
         match rules.into_iter().find(|(_, _, holds)| !holds) {
             Some((key, rule, _)) => Err(ConfigError::Value { key, rule }),
-            None => Ok(()),
+            None => Ok(self.stream().validate()?),
         }
     }
+
+    /// Whether a run that `saved` began may go on with these settings; those of `overrides` were changed on purpose.
+    ///
+    /// # Errors
+    /// [`ConfigError::Changed`] for the first setting that decides what is learned and differs.
+    pub fn check_goes_on(&self, saved: &Self, overrides: &[String]) -> Result<(), ConfigError> {
+        let (ours, theirs) = (self.leaves(), saved.leaves());
+        let keys = ours.keys().chain(theirs.keys());
+        let on_purpose: Vec<&str> = overrides
+            .iter()
+            .filter_map(|text| Some(text.split_once('=')?.0.trim()))
+            .collect();
+        let value = |leaves: &BTreeMap<String, String>, key: &str| {
+            leaves.get(key).cloned().unwrap_or_else(|| "unset".into())
+        };
+        keys.filter(|key| !FREE_TO_CHANGE.contains(&key.as_str()))
+            .filter(|key| !on_purpose.contains(&key.as_str()))
+            .map(|key| (key, value(&ours, key), value(&theirs, key)))
+            .find(|(_, ours, theirs)| ours != theirs)
+            .map_or(Ok(()), |(key, ours, theirs)| {
+                let key = key.clone();
+                Err(ConfigError::Changed { key, ours, theirs })
+            })
+    }
+
+    /// Every setting by its dotted key, as TOML writes it; a model is given by its sizes, however it was named.
+    fn leaves(&self) -> BTreeMap<String, String> {
+        let shape = self.model.shape();
+        let resolved = Self {
+            model: ModelConfig {
+                preset: Preset::default(),
+                edge: Some(shape.edge),
+                patch: Some(shape.patch),
+                vision_width: Some(shape.vision_width),
+                vision_layers: Some(shape.vision_layers),
+                vision_heads: Some(shape.vision_heads),
+                context: Some(shape.context),
+                text_width: Some(shape.text_width),
+                text_layers: Some(shape.text_layers),
+                text_heads: Some(shape.text_heads),
+            },
+            ..self.clone()
+        };
+        let table = toml::Table::try_from(&resolved).expect("plain values and tables");
+        let mut leaves = BTreeMap::new();
+        let mut open = vec![(String::new(), toml::Value::Table(table))];
+        while let Some((path, value)) = open.pop() {
+            match value {
+                toml::Value::Table(table) => open.extend(table.into_iter().map(|(key, value)| {
+                    let path = match path.as_str() {
+                        "" => key,
+                        path => format!("{path}.{key}"),
+                    };
+                    (path, value)
+                })),
+                leaf => {
+                    leaves.insert(path, leaf.to_string());
+                }
+            }
+        }
+        leaves
+    }
 }
+
+/// Beyond, products of two of a model's sizes leave memory, and of four 64 bits.
+const SIZES: RangeInclusive<usize> = 1..=65_536;
 
 #[cfg(test)]
 mod tests {
@@ -282,6 +407,53 @@ mod tests {
         config.validate().expect("complete");
         let text = toml::to_string(&config).expect("serialisable");
         assert_eq!(toml::from_str::<Config>(&text).expect("valid"), config);
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_usage_mistakes_by_their_key() {
+        for (setting, key) in [
+            ("optimizer.beta_2=1.0", "optimizer.beta_2"),
+            ("optimizer.epsilon=0.0", "optimizer.epsilon"),
+            ("optimizer.weight_decay=-1.0", "optimizer.weight_decay"),
+            ("optimizer.lr=nan", "optimizer.lr"),
+            ("optimizer.lr=inf", "optimizer.lr"),
+            ("loss.contrastive=-0.1", "loss.contrastive"),
+            ("model.vision_layers=0", "model.vision_layers"),
+            ("model.patch=0", "model.patch"),
+            ("model.edge=800000000", "model.edge"),
+            ("data.lanes=0", "data.lanes"),
+            ("data.bins=0", "data.bins"),
+        ] {
+            let set = overrides(&["out=/a", "data.dataset=/b", setting]);
+            let config: Config = resolve(None, &set).expect("of the right type");
+            let refused = config.validate().expect_err(setting).to_string();
+            assert!(refused.contains(key), "{setting}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_run_goes_on_elsewhere_and_faster_but_not_differently() {
+        let saved = Config::default();
+        let with = |set: &[&str]| -> Config { resolve(None, &overrides(set)).expect("valid") };
+        let goes_on = |set: &[&str]| with(set).check_goes_on(&saved, &[]);
+        let free = ["out=/else", "data.threads=7", "checkpoint_every=3"];
+        assert_eq!(goes_on(&free), Ok(()));
+        // The same model by another name.
+        assert_eq!(goes_on(&["model.edge=64"]), Ok(()));
+        for (set, key) in [
+            ("optimizer.lr=0.1", "optimizer.lr"),
+            ("model.text_layers=7", "model.text_layers"),
+            ("optimizer.clip_norm=1.0", "optimizer.clip_norm"),
+            ("steps=7", "steps"),
+        ] {
+            let refused = goes_on(&[set]);
+            assert!(
+                matches!(&refused, Err(ConfigError::Changed { key: found, .. }) if found == key),
+                "{refused:?}"
+            );
+            let on_purpose = with(&[set]).check_goes_on(&saved, &overrides(&[set]));
+            assert_eq!(on_purpose, Ok(()));
+        }
     }
 
     #[test]

@@ -31,9 +31,10 @@ pub enum EvalError {
     #[error("{path}: {source}", path = path.display())]
     Header { path: PathBuf, source: HeaderError },
     #[error(
-        "the dataset's ids are {theirs:?}, the checkpoint's {ours:?}: use a dataset with the same tokenizer"
+        "{} was made with the tokenizer {}, the checkpoint with {}: evaluate on a dataset with the checkpoint's", .dataset.display(), .theirs.tokenizer, .ours.tokenizer
     )]
-    Vocabulary {
+    Tokenizer {
+        dataset: PathBuf,
         ours: Box<Header>,
         theirs: Box<Header>,
     },
@@ -91,7 +92,8 @@ pub fn compare(
     } = loaded;
     let theirs = header(dataset)?;
     if theirs.tokenizer != ours.tokenizer || theirs.vocabulary != ours.vocabulary {
-        return Err(EvalError::Vocabulary {
+        return Err(EvalError::Tokenizer {
+            dataset: dataset.to_owned(),
             ours: Box::new(ours.clone()),
             theirs: Box::new(theirs),
         });

@@ -122,9 +122,11 @@ pub fn similarity(images: Tensor<2>, texts: Tensor<2>, logit_scale: Tensor<1>) -
 /// Every other pair of the step is a negative, images of the same document included.
 pub fn contrastive(images: Tensor<2>, texts: Tensor<2>, logit_scale: Tensor<1>) -> Sum {
     let count = images.dims()[0];
-    let scale = logit_scale.clone().exp();
-    let matched = (images.clone() * texts.clone()).sum() * scale;
     let logits = similarity(images, texts, logit_scale);
+    // From the logits themselves: a lone pair then loses exactly nothing.
+    let diagonal: Vec<i64> = (0..count as i64).collect();
+    let diagonal = indices(&diagonal, &logits.device()).unsqueeze_dim::<2>(1);
+    let matched = logits.clone().gather(1, diagonal).sum();
     let both = log_sum_exp(logits.clone(), 1).sum() + log_sum_exp(logits, 0).sum();
     Sum {
         value: both.mul_scalar(0.5) - matched,

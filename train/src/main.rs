@@ -20,21 +20,61 @@ use serde::{Deserialize, de::IntoDeserializer};
 
 /// Trains a vision encoder by Latent Compression Learning, and measures and exports it.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  lcl-train run run.toml --set optimizer.lr=3e-4
+  lcl-train run --resume run                       after a crash: the same losses, bit for bit
+  lcl-train eval run --retrieval dataset           on the documents that were held out
+  lcl-train export run --out encoder.safetensors
+
+Where a checkpoint is asked for, a run's folder stands for its latest one.
+Exit status: 0 done, 1 an error, 2 a usage mistake.";
+
+const CONFIGURATION: &str = "\
+A configuration needs two settings; this one has those that are usually changed, with their defaults:
+
+  out = \"run\"                  # made by the run: config.toml with every setting, metrics.jsonl, checkpoints
+  steps = 1000
+  seed = 0
+  checkpoint_every = 500
+  [data]
+  dataset = \"dataset\"          # made by lcl-ingest
+  rows = 8                     # sequences of a batch
+  holdout = 0.05               # share of the documents that is kept for eval
+  [model]
+  preset = \"tiny\"             # tiny, lcl_vit_b_32_mmc4, lcl_vit_b_32_laion, lcl_vit_b_16_laion, lcl_vit_l_14
+  [loss]
+  contrastive = 0.1
+  generation = 1.0
+  [optimizer]
+  lr = 3e-4
+  warmup = 100";
+
 #[derive(Subcommand)]
 enum Command {
     /// Train: make a run, or go on with one.
+    #[command(after_help = CONFIGURATION)]
     Run(RunArgs),
     /// Measure a checkpoint beside its untrained beginning.
+    ///
+    /// Recall at 1, 5 and 10 of the right text for an image and the right image for a text, of the trained and of the
+    /// untrained model, and what chance would give.
     Eval(EvalArgs),
     /// Write a checkpoint's image encoder as safetensors.
+    ///
+    /// Tensors have the names of the published PyTorch code and need no transpose; the metadata entry `lcl` says how
+    /// pixels are normalised.
     Export(ExportArgs),
     /// Losses and gradients with weights that any implementation can make, as JSON.
+    ///
+    /// Fills a named configuration with weights keyed by tensor name, reads the rows the published code's way and prints
+    /// contrastive, generation, total, labels and grad_norms by tensor name.
     Parity(ParityArgs),
 }
 
@@ -42,12 +82,13 @@ enum Command {
 struct RunArgs {
     /// TOML; with --resume the checkpoint's own if left out.
     config: Option<PathBuf>,
-    /// Overrides a leaf, as in optimizer.lr=3e-4.
+    /// Overrides any setting, e.g. optimizer.lr=3e-4.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// A checkpoint, or a run's folder for its latest.
+    /// Go on from a checkpoint, or from the latest in a run's folder.
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
+    /// Where to compute [default: as configured]
     #[arg(long)]
     device: Option<Backend>,
 }
@@ -59,21 +100,27 @@ struct EvalArgs {
     /// Which text belongs to which image, on this dataset.
     #[arg(long, value_name = "DATASET")]
     retrieval: PathBuf,
+    /// Of which documents.
     #[arg(long, default_value = "held-out")]
     part: PartName,
-    /// Most pairs.
-    #[arg(long)]
+    /// The first so many pairs of them only.
+    #[arg(long, value_name = "PAIRS")]
     limit: Option<usize>,
+    /// One JSON object instead of a table.
     #[arg(long)]
     json: bool,
+    /// Where to compute.
     #[arg(long, default_value = "flex")]
     device: Backend,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum PartName {
+    /// Those that training never saw.
     HeldOut,
+    /// Those that it saw.
     Train,
+    /// All of them.
     All,
 }
 
@@ -81,6 +128,7 @@ enum PartName {
 struct ExportArgs {
     /// A checkpoint, or a run's folder for its latest.
     checkpoint: PathBuf,
+    /// The file to write; one that is there is replaced.
     #[arg(long, value_name = "FILE.safetensors")]
     out: PathBuf,
     /// The language model and the heads too.
@@ -90,11 +138,13 @@ struct ExportArgs {
 
 #[derive(Args)]
 struct ParityArgs {
-    #[arg(long, value_parser = preset)]
+    /// A named configuration: parity_tiny, lcl_vit_b_32_mmc4, lcl_vit_b_32_laion, lcl_vit_b_16_laion, …
+    #[arg(long, value_parser = preset, value_name = "NAME")]
     model: Preset,
-    /// JSON: a list of lists of ids.
-    #[arg(long)]
+    /// JSON: a list of lists of ids, slots included.
+    #[arg(long, value_name = "FILE.json")]
     rows: PathBuf,
+    /// Where to compute.
     #[arg(long, default_value = "flex")]
     device: Backend,
 }
@@ -127,12 +177,17 @@ fn main() -> ExitCode {
 }
 
 fn run(args: RunArgs) -> Result<()> {
-    let saved = match (&args.config, &args.resume) {
-        (Some(config), _) => config.clone(),
-        (None, Some(folder)) => checkpoint::find(folder)?.join(checkpoint::CONFIG_FILE),
+    let saved = args.resume.as_deref().map(checkpoint::find).transpose()?;
+    let saved = saved.map(|folder| folder.join(checkpoint::CONFIG_FILE));
+    let file = match (&args.config, &saved) {
+        (Some(config), _) => config,
+        (None, Some(saved)) => saved,
         (None, None) => usage("give a configuration, or --resume with a checkpoint"),
     };
-    let mut config: Config = settings::resolve(Some(&saved), &args.overrides)?;
+    let mut config: Config = settings::resolve(Some(file), &args.overrides)?;
+    if let Some(saved) = &saved {
+        config.check_goes_on(&settings::resolve(Some(saved), &[])?, &args.overrides)?;
+    }
     config.backend = args.device.unwrap_or(config.backend);
     let report = lcl_train::run(&config, args.resume.as_deref())?;
     println!("{}", serde_json::to_string_pretty(&report)?);

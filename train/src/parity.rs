@@ -35,6 +35,8 @@ pub enum ParityError {
     },
     #[error("rows hold no id")]
     Empty,
+    #[error("the rows have neither an id to predict nor an image to compare: there is no loss")]
+    NoLoss,
     #[error(transparent)]
     Data(#[from] DataError),
 }
@@ -69,9 +71,13 @@ pub fn parity(preset: Preset, rows: &[Vec<u32>], device: &Device) -> Result<Pari
     let device = device.clone().autodiff();
     let model = fixed_model(&shape, vocabulary.size as usize, &device);
     let inputs = inputs(rows, &vocabulary, &shape, &device)?;
+    let counts = Counts::of(&inputs.plan);
+    if counts == Counts::default() {
+        return Err(ParityError::NoLoss);
+    }
 
     let weights = LossConfig::default();
-    let losses = losses(&model, &inputs, &weights, Counts::of(&inputs.plan));
+    let losses = losses(&model, &inputs, &weights, counts);
     let gradients = GradientsParams::from_grads(losses.total.backward(), &model);
     let norms = gradient_norms(&model, &gradients);
     Ok(Parity {

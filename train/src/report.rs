@@ -21,6 +21,8 @@ pub struct Line {
     pub images: usize,
     pub tokens: usize,
     pub lr: f64,
+    /// L2 norm of all gradients, before any clipping.
+    pub grad_norm: f64,
     pub logit_scale: f32,
     /// From asking for the batch to having the new weights.
     pub seconds: f64,
@@ -41,6 +43,7 @@ impl Line {
             images: measured.images,
             tokens: measured.tokens,
             lr: measured.lr,
+            grad_norm: measured.grad_norm,
             logit_scale: measured.logit_scale,
             seconds,
             data_wait_seconds: waited,
@@ -121,6 +124,7 @@ mod tests {
             images: 5,
             tokens: 6,
             lr: 1e-4,
+            grad_norm: 1.5,
             logit_scale: 2.66,
             seconds: 0.5,
             data_wait_seconds: 0.1,

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::data::{DataError, Inputs};
 use crate::loss::{Counts, LossConfig, losses};
 use crate::model::Lcl;
-use crate::optim::{OptimizerConfig, clamp_temperature, clip};
+use crate::optim::{OptimizerConfig, clamp_temperature, clip, global_norm, gradient_norms};
 
 /// A step that did not happen: the weights are those from before it.
 #[derive(Debug, Error)]
@@ -19,6 +19,14 @@ pub enum StepError {
     Data(#[from] DataError),
     #[error("the loss is not a number (contrastive {contrastive}, generation {generation})")]
     NotFinite { contrastive: f32, generation: f32 },
+    #[error(
+        "the gradients of the {names} are not numbers, though the loss is (contrastive {contrastive}, generation {generation})"
+    )]
+    GradientsNotFinite {
+        names: String,
+        contrastive: f32,
+        generation: f32,
+    },
 }
 
 /// What a step measured.
@@ -34,6 +42,8 @@ pub struct Measured {
     /// Ids that are not padding.
     pub tokens: usize,
     pub lr: f64,
+    /// L2 norm of all gradients, before any clipping.
+    pub grad_norm: f64,
     /// After the step.
     pub logit_scale: f32,
 }
@@ -99,8 +109,17 @@ impl Trainer {
             });
         }
         let gradients = GradientsParams::from_grads(losses.total.backward(), &self.model);
+        let norms = gradient_norms(&self.model, &gradients);
+        let grad_norm = global_norm(&norms);
+        if !grad_norm.is_finite() {
+            return Err(StepError::GradientsNotFinite {
+                names: not_finite(&norms),
+                contrastive,
+                generation,
+            });
+        }
         let gradients = match self.config.clip_norm {
-            Some(most) => clip(&self.model, gradients, most),
+            Some(most) => clip(&self.model, gradients, grad_norm, most),
             None => gradients,
         };
         let model = self.optimizer.step(lr, self.model.clone(), gradients);
@@ -114,6 +133,7 @@ impl Trainer {
             images: 0,
             tokens: 0,
             lr,
+            grad_norm,
             logit_scale,
         })
     }
@@ -121,5 +141,18 @@ impl Trainer {
     /// The model without autodiff.
     pub fn snapshot(&self) -> Lcl {
         self.model.valid()
+    }
+}
+
+/// The first tensor whose gradient is not finite, and how many more there are.
+fn not_finite(norms: &[(String, f64)]) -> String {
+    let mut names = norms
+        .iter()
+        .filter(|(_, norm)| !norm.is_finite())
+        .map(|(name, _)| name.as_str());
+    let first = names.next().unwrap_or("whole model");
+    match names.count() {
+        0 => first.to_owned(),
+        more => format!("{first} and {more} more tensors"),
     }
 }

@@ -40,6 +40,26 @@ fn parity_prints_one_object_with_every_gradient() {
 }
 
 #[test]
+fn rows_without_a_loss_are_an_error_and_no_panic() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rows = folder.path().join("rows.json");
+    for (ids, says) in [
+        ("[[95]]", "there is no loss"),
+        ("[[0, 0, 0], [0]]", "there is no loss"),
+        ("[[]]", "rows hold no id"),
+        ("[]", "rows hold no id"),
+        ("[[95, 97, 96]]", "slot"),
+        ("[[95, 5000]]", "vocabulary of 100"),
+    ] {
+        fs::write(&rows, ids).expect("written");
+        let path = rows.to_str().expect("plain");
+        let output = lcl_train(&["parity", "--model", "parity_tiny", "--rows", path]);
+        assert_eq!(output.status.code(), Some(1), "{ids}: {}", said(&output));
+        assert!(said(&output).contains(says), "{ids}: {}", said(&output));
+    }
+}
+
+#[test]
 fn a_mistake_is_told_in_one_line_and_exits_2() {
     for arguments in [
         &["run"][..],

@@ -1,5 +1,7 @@
 //! What types cannot say of a configuration.
 
+use lcl_schemas::dataset::Commit;
+
 use super::Config;
 
 /// A setting that cannot be used.
@@ -37,7 +39,7 @@ impl Config {
         // Otherwise every image would be a missing file, for good.
         let images = self.images_dir.as_ref().is_none_or(|dir| dir.is_dir());
         let size = (16..=4096).contains(&self.image_size);
-        let records = (1..=2000).contains(&self.unit_records);
+        let records = (1..=Commit::MAX_RECORDS).contains(&self.unit_records);
         let threshold = rules.similarity_threshold.is_finite();
         vec![
             (inputs, "inputs", "name at least one file or folder"),

@@ -1,7 +1,8 @@
 //! What a picture is known by: exactly, and by its look.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use image_hasher::{HashAlg, Hasher, HasherConfig};
 use sha2::{Digest, Sha256};
@@ -21,14 +22,15 @@ impl Perceptual {
 
     pub(super) fn hash(&self, resizer: &mut Resizer, picture: &RgbImage) -> u64 {
         let (width, height) = picture.dimensions();
-        let from = ImageRef::new(width, height, picture.as_raw(), PixelType::U8x3)
+        let from = TypedImageRef::<U8x3>::from_buffer(width, height, picture.as_raw())
             .expect("an RGB image has three bytes a pixel");
-        let mut to = Image::new(EDGE, EDGE, PixelType::U8x3);
+        let mut small = RgbImage::new(EDGE, EDGE);
+        let mut to = TypedImage::<U8x3>::from_buffer(EDGE, EDGE, &mut small)
+            .expect("an RGB image has three bytes a pixel");
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Hamming));
         resizer
-            .resize(&from, &mut to, Some(&options))
-            .expect("both are RGB, and neither is empty");
-        let small = RgbImage::from_raw(EDGE, EDGE, to.into_vec()).expect("three bytes a pixel");
+            .resize_typed(&from, &mut to, &options)
+            .expect("neither is empty");
         let hash = self.0.hash_image(&small);
         let bytes = hash.as_bytes().iter();
         bytes.fold(0, |bits, &byte| (bits << 8) | u64::from(byte))

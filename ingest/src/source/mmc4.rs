@@ -1,7 +1,12 @@
 //! A line of MMC4 to a document: sentences, and images matched to them.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use lcl_schemas::outcome::DocumentOutcome;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// A well-formed record.
 #[derive(Debug, PartialEq)]
@@ -14,14 +19,23 @@ pub(crate) struct Page {
 /// An image of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PageImage {
-    /// What its file is called.
-    pub(crate) name: String,
-    /// Where it was.
-    pub(crate) url: String,
+    /// What it is asked for by.
+    pub(crate) locator: String,
+    /// Where it was on the web.
+    pub(crate) url: Option<String>,
     /// Index of a sentence, checked.
     pub(crate) sentence: usize,
     /// Finite, as a 32-bit number too.
     pub(crate) similarity: f64,
+}
+
+/// What an image is asked for by: a record without it is malformed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LocateBy {
+    /// `image_name`, in a folder.
+    Name,
+    /// `raw_url`.
+    Url,
 }
 
 /// Why a record is none.
@@ -36,19 +50,40 @@ pub(crate) struct Unusable {
 struct RawPage {
     url: String,
     text_list: Vec<String>,
-    image_info: Vec<RawImage>,
+    image_info: Vec<Object<RawImage>>,
 }
 
 #[derive(Deserialize)]
 struct RawImage {
-    image_name: String,
-    raw_url: String,
+    image_name: Option<String>,
+    raw_url: Option<String>,
     matched_text_index: i64,
     matched_sim: f64,
 }
 
+/// A JSON object: derived structs would take an array of their values too, in whatever order.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, fields: M) -> Result<T, M::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
 /// Reads one line.
-pub(crate) fn parse(line: &[u8]) -> Result<Page, Unusable> {
+pub(crate) fn parse(line: &[u8], by: LocateBy) -> Result<Page, Unusable> {
     let unreadable = |detail: String| Unusable {
         outcome: DocumentOutcome::Unreadable,
         detail,
@@ -59,13 +94,14 @@ pub(crate) fn parse(line: &[u8]) -> Result<Page, Unusable> {
     };
     let text =
         std::str::from_utf8(line).map_err(|error| unreadable(format!("not UTF-8: {error}")))?;
-    let raw: RawPage = serde_json::from_str(text).map_err(|error| match error.classify() {
-        // The parser stops at the first wrong field: what follows may not be JSON at all.
-        serde_json::error::Category::Data if is_json(text) => malformed(error.to_string()),
-        _ => unreadable(format!("not JSON: {error}")),
-    })?;
+    let Object::<RawPage>(raw) =
+        serde_json::from_str(text).map_err(|error| match error.classify() {
+            // The parser stops at the first wrong field: what follows may not be JSON at all.
+            serde_json::error::Category::Data if is_json(text) => malformed(error.to_string()),
+            _ => unreadable(format!("not JSON: {error}")),
+        })?;
     let count = raw.text_list.len();
-    let checked = |(index, image): (usize, RawImage)| {
+    let checked = |(index, Object(image)): (usize, Object<RawImage>)| {
         let sentence = usize::try_from(image.matched_text_index)
             .ok()
             .filter(|&sentence| sentence < count)
@@ -80,8 +116,13 @@ pub(crate) fn parse(line: &[u8]) -> Result<Page, Unusable> {
                 "image_info[{index}].matched_sim is not finite"
             )));
         }
+        let (locator, field) = match by {
+            LocateBy::Name => (image.image_name, "image_name"),
+            LocateBy::Url => (image.raw_url.clone(), "raw_url"),
+        };
+        let missing = || malformed(format!("image_info[{index}]: missing field `{field}`"));
         Ok(PageImage {
-            name: image.image_name,
+            locator: locator.ok_or_else(missing)?,
             url: image.raw_url,
             sentence,
             similarity: image.matched_sim,
@@ -107,14 +148,43 @@ mod tests {
         {"image_name":"i.jpg","raw_url":"http://a/i","matched_text_index":1,"matched_sim":0.3,"face_detections":null}]}"#;
 
     fn fault(line: &str) -> (DocumentOutcome, String) {
-        let unusable = parse(line.as_bytes()).expect_err("unusable");
+        let unusable = parse(line.as_bytes(), LocateBy::Url).expect_err("unusable");
         (unusable.outcome, unusable.detail)
     }
 
     #[test]
     fn unknown_fields_are_passed_over() {
-        let page = parse(LINE.as_bytes()).expect("well-formed");
+        let page = parse(LINE.as_bytes(), LocateBy::Url).expect("well-formed");
         assert_eq!((page.sentences.len(), page.images[0].sentence), (2, 1));
+    }
+
+    #[test]
+    fn only_what_an_image_is_asked_for_by_has_to_be_there() {
+        let unnamed = LINE.replace("image_name", "name");
+        assert!(parse(unnamed.as_bytes(), LocateBy::Url).is_ok());
+        let homeless = LINE.replace("\"http://a/i\"", "null");
+        let page = parse(homeless.as_bytes(), LocateBy::Name).expect("it has a name");
+        assert_eq!(
+            (page.images[0].locator.as_str(), &page.images[0].url),
+            ("i.jpg", &None)
+        );
+        let (outcome, detail) = fault(&homeless);
+        assert_eq!(outcome, DocumentOutcome::Malformed);
+        assert_eq!(detail, "image_info[0]: missing field `raw_url`");
+    }
+
+    #[test]
+    fn arrays_are_no_objects() {
+        let page = r#"["http://a/", ["x"], []]"#;
+        let image = LINE.replace(
+            &LINE[LINE.find("{\"image_name").expect("there")..LINE.len() - 2],
+            r#"["i.jpg","http://a/i",0,0.3]"#,
+        );
+        for line in [page, &image] {
+            let (outcome, detail) = fault(line);
+            assert_eq!(outcome, DocumentOutcome::Malformed);
+            assert!(detail.contains("expected a JSON object"), "{detail}");
+        }
     }
 
     #[test]
@@ -152,7 +222,7 @@ mod tests {
             fault(&LINE.replace("0.3,\"f", "NaN,\"f")).0,
             DocumentOutcome::Unreadable
         );
-        let latin = parse(b"{\"x\":\"\xe9\"}").expect_err("Latin-1");
+        let latin = parse(b"{\"x\":\"\xe9\"}", LocateBy::Url).expect_err("Latin-1");
         assert_eq!(latin.outcome, DocumentOutcome::Unreadable);
     }
 }

@@ -1,6 +1,7 @@
 //! A file to its lines, in bounded memory: plain, gzip of any number of members, or a zip of exactly one file.
 //!
-//! Blank lines are no records but count as lines. A line beyond the limit is passed over without being held.
+//! Blank lines are no records but count as lines. A line beyond the limit is passed over without being held. Where the
+//! file breaks, the records before the break are given first.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -13,6 +14,8 @@ use zip::result::ZipError;
 
 /// Bytes asked of the file at a time.
 const BUFFER: usize = 256 << 10;
+/// What some editors put before UTF-8; JSON does not have it (RFC 8259, 8.1).
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Why an input cannot be read on.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,11 @@ pub(crate) enum RecordsError {
     /// The stream breaks off or is damaged.
     #[error("line {line}: {source}")]
     Read { line: u64, source: io::Error },
+    /// Fewer records than the dataset's commits say that it has.
+    #[error(
+        "it ends within {claimed} records that a commit of the dataset claims: that commit is damaged, remove it"
+    )]
+    Short { claimed: u64 },
 }
 
 /// One record.
@@ -45,35 +53,43 @@ pub(crate) struct Records<'a> {
     reader: &'a mut dyn BufRead,
     limit: usize,
     line: u64,
-    ahead: Option<Record>,
+    ahead: Option<Result<Record, RecordsError>>,
 }
 
 impl<'a> Records<'a> {
-    fn new(reader: &'a mut dyn BufRead, limit: usize) -> Result<Self, RecordsError> {
+    fn new(reader: &'a mut dyn BufRead, limit: usize) -> Self {
         let mut records = Self {
             reader,
             limit,
             line: 0,
             ahead: None,
         };
-        records.ahead = records.read()?;
-        Ok(records)
+        records.ahead = records.read().transpose();
+        records
     }
 
-    /// Whether [`Records::next`] has another one.
+    /// Whether [`Records::next`] has another one, or an error.
     pub(crate) fn has_more(&self) -> bool {
         self.ahead.is_some()
     }
 
     /// The next record.
     pub(crate) fn next(&mut self) -> Result<Option<Record>, RecordsError> {
-        match self.ahead.take() {
-            None => Ok(None),
-            record => {
-                self.ahead = self.read()?;
-                Ok(record)
+        let next = self.ahead.take().transpose()?;
+        if next.is_some() {
+            self.ahead = self.read().transpose();
+        }
+        Ok(next)
+    }
+
+    /// Passes over `count` records.
+    pub(crate) fn skip(&mut self, count: u64) -> Result<(), RecordsError> {
+        for _ in 0..count {
+            if self.next()?.is_none() {
+                return Err(RecordsError::Short { claimed: count });
             }
         }
+        Ok(())
     }
 
     fn read(&mut self) -> Result<Option<Record>, RecordsError> {
@@ -91,6 +107,9 @@ impl<'a> Records<'a> {
             if bytes.last() != Some(&b'\n') && bytes.len() > self.limit {
                 self.reader.skip_until(b'\n').map_err(failed)?;
                 return Ok(Some(Record { line, bytes: None }));
+            }
+            if line == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
+                bytes.drain(..BYTE_ORDER_MARK.len());
             }
             let text = bytes.trim_ascii_end().len();
             bytes.truncate(text);
@@ -117,7 +136,7 @@ pub(crate) fn read<T>(
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("gz") => {
             let mut lines = BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file));
-            with(Records::new(&mut lines, limit)?)
+            with(Records::new(&mut lines, limit))
         }
         Some("zip") => {
             let mut archive = ZipArchive::new(file).map_err(RecordsError::Zip)?;
@@ -126,9 +145,9 @@ pub(crate) fn read<T>(
             }
             let member = archive.by_index(0).map_err(RecordsError::Zip)?;
             let mut lines = BufReader::with_capacity(BUFFER, member);
-            with(Records::new(&mut lines, limit)?)
+            with(Records::new(&mut lines, limit))
         }
-        _ => with(Records::new(&mut file, limit)?),
+        _ => with(Records::new(&mut file, limit)),
     }
 }
 
@@ -175,7 +194,7 @@ mod tests {
 
     fn records(text: &[u8], limit: usize) -> Vec<(u64, Option<String>)> {
         let mut reader = BufReader::with_capacity(3, text);
-        let mut records = Records::new(&mut reader, limit).expect("memory can be read");
+        let mut records = Records::new(&mut reader, limit);
         let mut all = Vec::new();
         while let Some(record) = records.next().expect("memory can be read") {
             let text = record
@@ -197,6 +216,22 @@ mod tests {
         assert_eq!(found, [some(2, "a"), some(5, "b")]);
         assert!(records(b"\n\n", 9).is_empty());
         assert!(records(b"", 9).is_empty());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_record() {
+        let found = records(b"\xEF\xBB\xBFa\n\xEF\xBB\xBFb", 9);
+        assert_eq!(found, [some(1, "a"), some(2, "\u{FEFF}b")]);
+    }
+
+    #[test]
+    fn passing_over_more_records_than_there_are_ends_with_an_error() {
+        let mut reader = &b"a\nb\n"[..];
+        let mut records = Records::new(&mut reader, 9);
+        assert!(matches!(
+            records.skip(u64::MAX),
+            Err(RecordsError::Short { .. })
+        ));
     }
 
     #[test]

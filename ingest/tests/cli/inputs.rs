@@ -193,23 +193,103 @@ fn an_input_that_breaks_is_named_and_the_others_go_on() {
     let whole = gzipped(&lines.concat());
     bench.write("cut.jsonl.gz", &whole[..whole.len() - 20]);
     bench.write("good.jsonl", lines.concat());
-    let names = ["two.jsonl.zip", "cut.jsonl.gz", "good.jsonl"];
-    let output = bench.run(&names, "out", &["--images-dir", "images"]);
-    assert_eq!(output.status.code(), Some(1));
-    let errors = stderr(&output);
-    assert!(
-        errors.contains(
-            "two.jsonl.zip: a zip must hold exactly one file, this one holds 2: a.jsonl, b.jsonl"
-        ),
-        "{errors}"
-    );
-    assert!(errors.contains("cut.jsonl.gz: line "), "{errors}");
+    fs::create_dir(bench.path("folder.jsonl")).expect("writable");
+    let names = [
+        "two.jsonl.zip",
+        "gone.jsonl",
+        "cut.jsonl.gz",
+        "folder.jsonl",
+        "good.jsonl",
+    ];
+    let run = || {
+        let output = bench.run(&names, "out", &["--images-dir", "images"]);
+        assert_eq!(output.status.code(), Some(1));
+        stderr(&output)
+    };
+    let errors = run();
+    for error in [
+        "two.jsonl.zip: a zip must hold exactly one file, this one holds 2: a.jsonl, b.jsonl",
+        "gone.jsonl: cannot read it: No such file",
+        "folder.jsonl: cannot read it: no .jsonl or ",
+        "cut.jsonl.gz: line ",
+    ] {
+        assert!(errors.contains(error), "{error:?} in {errors}");
+    }
     let commits = bench.commits("out");
-    assert_eq!(commits.len(), 1, "nothing of a broken unit stays");
-    assert_eq!(
-        (commits[0].input_name.as_str(), commits[0].records),
-        ("good.jsonl", 5)
+    let of = |name: &str| {
+        let found = commits.iter().find(|commit| commit.input_name == name);
+        found.expect("committed")
+    };
+    assert_eq!((of("good.jsonl").records, of("good.jsonl").last), (5, true));
+    let cut = of("cut.jsonl.gz");
+    assert!((1..5).contains(&cut.records), "what came before the break");
+    assert_eq!(cut.documents[&DocumentOutcome::Written], cut.records);
+    assert!(!cut.last);
+    // Nothing is done twice, and the break is told again.
+    let before = bench.files("out");
+    assert_eq!(run(), errors);
+    assert_eq!(bench.files("out"), before);
+}
+
+#[test]
+fn without_an_input_that_can_be_read_no_dataset_is_begun() {
+    let bench = Bench::new();
+    let output = bench.run(&["gone.jsonl", "images"], "out", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = stderr(&output);
+    assert!(error.starts_with("error: gone.jsonl: "), "{error}");
+    assert!(error.contains("1 more"), "{error}");
+    assert!(!bench.path("out").exists());
+}
+
+#[test]
+fn an_input_that_grew_is_told_and_not_ingested_again() {
+    let bench = Bench::new();
+    let documents = corpus(&bench, 3, "http://a.example");
+    bench.documents("a.jsonl", &documents[..2]);
+    bench.documents("b.jsonl", &documents[2..]);
+    bench.local(&["a.jsonl"], "out");
+    let before = bench.files("out");
+    bench.documents("a.jsonl", &documents);
+    let output = bench.run(&["a.jsonl", "b.jsonl"], "out", &["--images-dir", "images"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = stderr(&output);
+    assert!(error.contains("a.jsonl: it has changed"), "{error}");
+    assert_eq!(bench.rows("out").len(), 3, "b.jsonl went on");
+    for (name, bytes) in before {
+        if !name.starts_with("_manifests") {
+            assert_eq!(fs::read(bench.path("out").join(&name)).ok(), Some(bytes));
+        }
+    }
+}
+
+#[test]
+fn the_same_contents_under_two_names_are_read_once_and_told() {
+    let bench = Bench::new();
+    let documents = corpus(&bench, 2, "http://a.example");
+    bench.documents("a.jsonl", &documents);
+    bench.documents("b.jsonl", &documents);
+    // The same size and ends, another middle.
+    let long = |middle: &str| {
+        let good = documents[0].to_string();
+        format!(
+            "{good}\n{}{middle}{}\n{good}\n",
+            "x".repeat(200_000),
+            "y".repeat(200_000)
+        )
+    };
+    bench.write("c.jsonl", long("1"));
+    bench.write("d.jsonl", long("2"));
+    let names = ["a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl"];
+    let output = bench.run(&names, "out", &["--images-dir", "images"]);
+    succeeds(&output);
+    let told = stderr(&output);
+    assert!(
+        told.contains("read once: b.jsonl has the same contents as a.jsonl"),
+        "{told}"
     );
+    assert_eq!(told.matches("read once").count(), 1, "{told}");
+    assert_eq!(bench.rows("out").len(), 6);
 }
 
 #[test]

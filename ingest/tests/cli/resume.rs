@@ -71,6 +71,86 @@ fn a_killed_run_goes_on_to_the_same_dataset_byte_for_byte() {
 }
 
 #[test]
+fn a_shard_that_was_lost_or_cut_short_is_made_anew() {
+    let bench = Bench::new();
+    let documents = corpus(&bench, 10, "http://a.example");
+    bench.documents("a.jsonl", &documents);
+    bench.documents("b.jsonl", &documents[..1]);
+    crate::support::succeeds(&bench.run(&["a.jsonl"], "out", &FURTHER));
+    let rows = bench.rows("out");
+    let shards: Vec<_> = bench
+        .commits("out")
+        .iter()
+        .map(|commit| bench.path("out").join(&commit.shards[0].file))
+        .collect();
+    fs::remove_file(&shards[0]).expect("there");
+    let cut = fs::OpenOptions::new().write(true).open(&shards[2]);
+    cut.and_then(|file| file.set_len(100)).expect("there");
+
+    // A run that does not have the input says what to do.
+    let output = bench.run(&["b.jsonl"], "out", &FURTHER);
+    assert_eq!(output.status.code(), Some(1));
+    let error = crate::support::stderr(&output);
+    assert!(error.contains("ingest a.jsonl again"), "{error}");
+
+    crate::support::succeeds(&bench.run(&["a.jsonl"], "out", &FURTHER));
+    let commits = bench.commits("out");
+    let generations: Vec<_> = commits
+        .iter()
+        .filter(|commit| commit.input_name == "a.jsonl")
+        .map(|commit| (commit.unit.first, commit.generation))
+        .collect();
+    assert_eq!(generations, [(0, 1), (4, 0), (8, 1)]);
+    let again = bench.rows("out");
+    assert!(rows.iter().all(|row| again.contains(row)));
+    assert_eq!(again.len(), rows.len() + 1);
+}
+
+#[test]
+fn units_done_one_by_one_in_any_order_make_the_same_dataset() {
+    let bench = Bench::new();
+    bench.documents("a.jsonl", &corpus(&bench, 10, "http://a.example"));
+    crate::support::succeeds(&bench.run(&["a.jsonl"], "whole", &FURTHER));
+    let mut config = lcl_ingest::Config {
+        inputs: vec![bench.path("a.jsonl")],
+        out: bench.path("units"),
+        images_dir: Some(bench.path("images")),
+        unit_records: 4,
+        progress: lcl_ingest::config::ProgressMode::Off,
+        ..lcl_ingest::Config::default()
+    };
+    config.flow.documents = 6;
+    let whole = bench.commits("whole");
+    for commit in whole.iter().rev() {
+        let made = lcl_ingest::run_unit(&commit.unit, &config).expect("a unit of the input");
+        assert_eq!(made.shards, commit.shards);
+        // A scheduler may run it twice.
+        let again = lcl_ingest::run_unit(&commit.unit, &config).expect("done");
+        assert_eq!(again, made);
+    }
+    let report = lcl_ingest::run(&config).expect("nothing left but the manifest");
+    assert_eq!((report.units_done, report.units_skipped), (0, 3));
+    let names = |out: &str| -> Vec<_> {
+        let files = bench.files(out).into_keys();
+        files
+            .filter(|name| !name.starts_with("_manifests"))
+            .collect()
+    };
+    assert_eq!(names("units"), names("whole"));
+    assert_eq!(bench.rows("units"), bench.rows("whole"));
+
+    let stranger = lcl_schemas::dataset::Unit {
+        input: "0123456789abcdef".into(),
+        ..whole[0].unit.clone()
+    };
+    let refused = lcl_ingest::run_unit(&stranger, &config);
+    assert!(matches!(
+        refused,
+        Err(lcl_ingest::IngestError::UnknownInput(_))
+    ));
+}
+
+#[test]
 fn two_runs_at_once_make_one_dataset() {
     let bench = Bench::new();
     bench.documents("a.jsonl", &corpus(&bench, 60, "http://a.example"));

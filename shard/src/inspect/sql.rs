@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::{csv, json, util};
 use datafusion::datasource::file_format::parquet::ParquetFormat;
@@ -17,6 +17,7 @@ use datafusion::datasource::listing::{
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use futures::StreamExt;
 use lcl_schemas::row;
 use url::Url;
 
@@ -50,7 +51,7 @@ pub enum Format {
     Table,
     /// One object a line; binary values in hex.
     Json,
-    /// With a header; lists and binary values do not fit.
+    /// With a header; lists and structures in JSON, binary values in hex.
     Csv,
 }
 
@@ -143,34 +144,81 @@ pub async fn answer(
 ) -> Result<(), SqlError> {
     let frame = query(context, sql).await?;
     let schema: SchemaRef = frame.schema().inner().clone();
-    let batches = frame.collect().await?;
-    match format {
-        Format::Table => {
-            let mut shown = batches
-                .iter()
-                .map(printable)
-                .collect::<Result<Vec<_>, _>>()?;
-            if shown.is_empty() {
-                shown.push(printable(&RecordBatch::new_empty(schema))?);
-            }
-            writeln!(out, "{}", util::pretty::pretty_format_batches(&shown)?)?;
-        }
-        Format::Json => {
-            let mut writer = json::LineDelimitedWriter::new(out);
-            writer.write_batches(&batches.iter().collect::<Vec<_>>())?;
-            writer.finish()?;
-        }
-        Format::Csv => {
-            let mut writer = csv::Writer::new(out);
-            if batches.is_empty() {
-                writer.write(&RecordBatch::new_empty(schema))?;
-            }
-            for batch in &batches {
-                writer.write(batch)?;
-            }
-        }
+    let empty = RecordBatch::new_empty(schema);
+    if format == Format::Table {
+        let shown = frame.collect().await?.into_iter().chain([empty]);
+        let shown: Vec<_> = shown
+            .map(|batch| printable(&batch))
+            .collect::<Result<_, _>>()?;
+        return Ok(writeln!(
+            out,
+            "{}",
+            util::pretty::pretty_format_batches(&shown)?
+        )?);
+    }
+    // Batch by batch: an answer may be larger than memory, and its reader may have seen enough.
+    let mut batches = frame.execute_stream().await?;
+    if format == Format::Csv {
+        out.write_all(&csv_text(&empty, Header::Written)?)?;
+    }
+    while let Some(batch) = batches.next().await {
+        let text = match format {
+            Format::Csv => csv_text(&batch?, Header::LeftOut)?,
+            _ => json_text(&batch?)?,
+        };
+        out.write_all(&text)?;
     }
     Ok(())
+}
+
+fn json_text(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+    let mut writer = json::LineDelimitedWriter::new(Vec::new());
+    writer.write(batch)?;
+    writer.finish()?;
+    Ok(writer.into_inner())
+}
+
+/// Whether the columns' names come first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Header {
+    Written,
+    LeftOut,
+}
+
+fn csv_text(batch: &RecordBatch, header: Header) -> Result<Vec<u8>, ArrowError> {
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns());
+    let columns = columns
+        .map(|(field, column)| {
+            let text = match column.data_type().is_nested() {
+                true => Arc::new(as_json(field, column)?) as ArrayRef,
+                false => column.clone(),
+            };
+            Ok((field.name().clone(), text, true))
+        })
+        .collect::<Result<Vec<_>, ArrowError>>()?;
+    let flat = RecordBatch::try_from_iter_with_nullable(columns)?;
+    let mut text = Vec::new();
+    csv::WriterBuilder::new()
+        .with_header(header == Header::Written)
+        .build(&mut text)
+        .write(&flat)?;
+    Ok(text)
+}
+
+/// Lists and structures as JSON: CSV has no form of its own for them.
+fn as_json(field: &FieldRef, column: &ArrayRef) -> Result<StringArray, ArrowError> {
+    let options = json::writer::EncoderOptions::default();
+    let mut encoder = json::writer::make_encoder(field, column, &options)?;
+    Ok((0..column.len())
+        .map(|row| {
+            (!encoder.is_null(row)).then(|| {
+                let mut text = Vec::new();
+                encoder.encode(row, &mut text);
+                String::from_utf8_lossy(&text).into_owned()
+            })
+        })
+        .collect())
 }
 
 fn file_url(path: &Path) -> Result<ListingTableUrl, SqlError> {

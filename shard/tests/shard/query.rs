@@ -1,6 +1,7 @@
 //! SQL and statistics, by the command line.
 
-use std::process::{Command, Output};
+use std::io::Read;
+use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -115,6 +116,39 @@ fn statistics_add_up() {
     assert_eq!(stats["records_by_outcome"]["written"], 40);
     let text = String::from_utf8(lcl_shard(&["stats", path]).stdout).expect("text");
     assert!(text.contains("118 images in them"), "{text}");
+}
+
+#[test]
+fn lists_stand_in_csv_as_json() {
+    let folder = dataset();
+    let spans = "SELECT id, spans FROM documents WHERE id = 'document-0000'";
+    assert_eq!(
+        sql(&folder, spans, "csv"),
+        "id,spans\ndocument-0000,\"[1,2]\"\n"
+    );
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let folder = dataset();
+    let path = folder.path().to_str().expect("a plain path");
+    // Far more than a pipe holds.
+    let query = "SELECT a.tokens FROM documents a CROSS JOIN documents b CROSS JOIN documents c";
+    for format in ["json", "csv"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_lcl-shard"))
+            .args(["sql", path, query, "--format", format])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut line = [0; 4];
+        let mut answer = child.stdout.take().expect("piped");
+        answer.read_exact(&mut line).expect("an answer begins");
+        drop(answer);
+        let output = child.wait_with_output().expect("our child");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && error.is_empty(), "{error}");
+    }
 }
 
 #[test]

@@ -161,6 +161,27 @@ fn a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_checkpoint() {
 }
 
 #[test]
+fn gradients_that_are_not_numbers_stop_the_run_though_the_loss_is_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = config(folder.path());
+    let mut trainer = fresh(&config, &Device::flex().autodiff());
+    // A latent of length 0 has no direction to learn.
+    let proj = &mut trainer.model.pool_project.pooler.cross_attn.proj;
+    proj.weight = proj
+        .weight
+        .clone()
+        .map(|weight| weight.zeros_like().detach().require_grad());
+    let before = crate::names::tensors(&trainer.model);
+    let batch = batches(0).next().expect("endless").expect("made up");
+    let stopped = trainer.step(&batch.batch, 1e-3);
+    match stopped {
+        Err(StepError::GradientsNotFinite { generation, .. }) => assert!(generation.is_finite()),
+        other => panic!("not stopped: {other:?}"),
+    }
+    assert!(crate::names::tensors(&trainer.model) == before);
+}
+
+#[test]
 fn a_folder_with_a_run_is_refused_unless_it_is_resumed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     claim(folder.path(), None).expect("empty");

@@ -65,7 +65,7 @@ pub enum IngestError {
     #[error("cannot start threads: {0}")]
     Runtime(std::io::Error),
     /// A unit of an input that is not among the configured ones.
-    #[error("no configured input has the fingerprint {0}")]
+    #[error("no configured input begins with the record {0}")]
     UnknownInput(String),
     /// The unit's input cannot be read to the unit's end.
     #[error("{input}: {detail}")]
@@ -141,7 +141,7 @@ pub fn run_unit(unit: &Unit, config: &Config) -> Result<Commit, IngestError> {
     let input = plan
         .inputs
         .into_iter()
-        .find(|input| input.fingerprint == unit.input);
+        .find(|input| input.identity == unit.input);
     let input = input.ok_or_else(|| IngestError::UnknownInput(unit.input.clone()))?;
     let run = Run::new(config, &tokenizer, &dataset);
     let (reading, _) = run

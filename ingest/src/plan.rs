@@ -1,9 +1,10 @@
 //! What there is to do: the inputs, known by their content, and what a dataset already has of them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 
 use lcl_schemas::dataset::Commit;
 use sha2::{Digest, Sha256};
@@ -11,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::config::Config;
 use crate::dataset::Dataset;
 use crate::report::FailedInput;
+use crate::source::records::{self, Record, RecordsError};
 
 /// Read from each end of a zip to tell it from others.
 const SAMPLE: u64 = 128 << 10;
@@ -58,8 +60,10 @@ pub(crate) struct Input {
     pub(crate) path: PathBuf,
     pub(crate) name: String,
     pub(crate) bytes: u64,
-    /// 16 hex digits of its content: the same wherever the file lies.
-    pub(crate) fingerprint: String,
+    /// 16 hex digits of its first record: the same wherever the file lies, and when it has grown.
+    pub(crate) identity: String,
+    /// 16 hex digits of all of it.
+    pub(crate) content: String,
     /// Committed units by their first record.
     pub(crate) done: BTreeMap<u64, Done>,
     /// Generations of commits whose shards are gone, by their units' first record: those are done again.
@@ -67,18 +71,20 @@ pub(crate) struct Input {
 }
 
 /// A committed unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Done {
     pub(crate) records: u64,
     pub(crate) last: bool,
+    /// Of the records, where the input has changed since they were read: it has to be shown that these have not.
+    pub(crate) to_verify: Option<String>,
 }
 
 impl Input {
-    /// The number of its units when all are committed, from the first record to the last.
+    /// The number of its units when all are committed, from the first record to the last, and it is as it was.
     pub(crate) fn whole(&self) -> Option<u64> {
         let (mut at, mut units) = (0, 0);
         loop {
-            let done = self.done.get(&at)?;
+            let done = self.done.get(&at).filter(|done| done.to_verify.is_none())?;
             units += 1;
             at += done.records;
             if done.last {
@@ -87,10 +93,14 @@ impl Input {
         }
     }
 
-    /// Records from `at` to the next committed unit: a unit never runs into one.
+    /// Records from `at` to the next unit that has a commit, its shards lost or not: a unit never runs into one.
     pub(crate) fn room(&self, at: u64) -> u64 {
-        let next = self.done.range(at + 1..).next();
-        next.map_or(u64::MAX, |(&first, _)| first - at)
+        let done = self.done.range(at + 1..).next().map(|(first, _)| first);
+        let lost = self.lost.range(at + 1..).next().map(|(first, _)| first);
+        done.into_iter()
+            .chain(lost)
+            .min()
+            .map_or(u64::MAX, |first| first - at)
     }
 }
 
@@ -102,6 +112,8 @@ pub(crate) struct Plan {
     pub(crate) failed: Vec<FailedInput>,
     /// Names of inputs with the contents of another, and that one's.
     pub(crate) repeated: Vec<(String, String)>,
+    /// Place in `inputs` by identity.
+    known: HashMap<String, usize>,
 }
 
 impl Plan {
@@ -109,10 +121,11 @@ impl Plan {
     pub(crate) fn of(config: &Config) -> Result<Self, PlanError> {
         let mut plan = Self::default();
         for path in &config.inputs {
+            let limit = config.flow.max_record_bytes;
             match path.is_dir() {
-                false => plan.add(path),
+                false => plan.add(path, limit),
                 true => match inside(path) {
-                    Ok(files) => files.iter().for_each(|file| plan.add(file)),
+                    Ok(files) => files.iter().for_each(|file| plan.add(file, limit)),
                     Err(error) => plan.fail(path, &error),
                 },
             }
@@ -127,27 +140,38 @@ impl Plan {
         }
     }
 
-    fn add(&mut self, path: &Path) {
-        let found = match look_at(path) {
+    fn add(&mut self, path: &Path, limit: usize) {
+        let found = match look_at(path, limit) {
             Ok(found) => found,
             Err(error) => return self.fail(path, &error),
         };
-        let same = |input: &&Input| input.fingerprint == found.fingerprint;
-        match self.inputs.iter().find(same) {
-            Some(known) => self.repeated.push((found.name, known.name.clone())),
-            None => self.inputs.push(found),
+        let known = self.known.get(&found.identity).map(|at| &self.inputs[*at]);
+        match known {
+            Some(known) if known.content == found.content => {
+                self.repeated.push((found.name, known.name.clone()));
+            }
+            Some(known) => self.failed.push(FailedInput {
+                detail: format!(
+                    "it begins with the same record as {}: records would come twice",
+                    known.name
+                ),
+                input: found.name,
+            }),
+            None => {
+                self.known.insert(found.identity.clone(), self.inputs.len());
+                self.inputs.push(found);
+            }
         }
     }
 
-    fn fail(&mut self, path: &Path, error: &io::Error) {
+    fn fail(&mut self, path: &Path, error: &dyn std::fmt::Display) {
         self.failed.push(FailedInput {
             input: path.display().to_string(),
-            detail: format!("cannot read it: {error}"),
+            detail: error.to_string(),
         });
     }
 
-    /// Notes what `live` commits have of the inputs, which must have been made by the same rules. An input that changed
-    /// since it was ingested is not read: its records would come twice.
+    /// Notes what `live` commits have of the inputs, which must have been made by the same rules.
     pub(crate) fn note_done(
         &mut self,
         config: &Config,
@@ -155,50 +179,28 @@ impl Plan {
         live: &[Commit],
     ) -> Result<(), PlanError> {
         let rules = serde_json::to_value(&config.rules).expect("plain numbers");
-        let ours = |commit: &&Commit| commit.unit.source == config.source.name();
-        for input in &mut self.inputs {
-            let of_input = |commit: &&Commit| commit.unit.input == input.fingerprint;
-            for commit in live.iter().filter(ours).filter(of_input) {
-                same_rules(commit, &rules)?;
-                let first = commit.unit.first;
-                match dataset.check_shards(commit) {
-                    Ok(()) => {
-                        let (records, last) = (commit.records, commit.last);
-                        input.done.insert(first, Done { records, last });
-                    }
-                    // Whatever is wrong with a shard, making it anew is the remedy.
-                    Err(_) => {
-                        input.lost.insert(first, commit.generation);
-                    }
-                }
+        for commit in live {
+            let ours = commit.unit.source == config.source.name();
+            let known = self.known.get(&commit.unit.input).filter(|_| ours);
+            let Some(input) = known.map(|at| &mut self.inputs[*at]) else {
+                continue;
+            };
+            same_rules(commit, &rules)?;
+            let first = commit.unit.first;
+            // Whatever is wrong with a shard, making it anew is the remedy.
+            if dataset.check_shards(commit).is_err() {
+                input.lost.insert(first, commit.generation);
+                continue;
             }
+            let changed = commit.input_sha256 != input.content;
+            let done = Done {
+                records: commit.records,
+                last: commit.last,
+                to_verify: changed.then(|| commit.records_sha256.clone()),
+            };
+            input.done.insert(first, done);
         }
-        self.leave_changed(live);
         Ok(())
-    }
-
-    fn leave_changed(&mut self, live: &[Commit]) {
-        let present: HashSet<_> = self
-            .inputs
-            .iter()
-            .map(|input| input.fingerprint.clone())
-            .collect();
-        let gone: HashSet<&str> = live
-            .iter()
-            .filter(|commit| !present.contains(&commit.unit.input))
-            .map(|commit| commit.input_name.as_str())
-            .collect();
-        let changed = |input: &mut Input| {
-            let new = input.done.is_empty() && input.lost.is_empty();
-            new && gone.contains(input.name.as_str())
-        };
-        let changed = self.inputs.extract_if(.., changed).map(|input| FailedInput {
-            input: input.name,
-            detail: "it has changed since it was ingested, and its records would come twice: give new records in a file \
-                     of their own, or use another --out"
-                .into(),
-        });
-        self.failed.extend(changed);
     }
 }
 
@@ -237,26 +239,47 @@ fn inside(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn look_at(path: &Path) -> io::Result<Input> {
+/// Why an input cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error("cannot read it: {0}")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+}
+
+fn look_at(path: &Path, limit: usize) -> Result<Input, LookError> {
     // Read twice, and a zip from its end: a pipe gives neither.
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("not a regular file"));
+        return Err(io::Error::other("not a regular file").into());
     }
     let mut file = File::open(path)?;
     let bytes = file.metadata()?.len();
+    let content = content(path, &mut file, bytes)?;
+    let first = records::read(path, limit, &AtomicU64::new(0), |mut records| {
+        records.next()
+    })?;
+    let identity = match first {
+        Some(Record {
+            bytes: Some(bytes), ..
+        }) => short(Sha256::digest(bytes)),
+        // Too long to be kept, or none: known by all of the file.
+        _ => content.clone(),
+    };
     Ok(Input {
         path: path.to_owned(),
         name: path.display().to_string(),
         bytes,
-        fingerprint: fingerprint(path, &mut file, bytes)?,
+        identity,
+        content,
         done: BTreeMap::new(),
         lost: BTreeMap::new(),
     })
 }
 
-/// By all of its content, at the price of reading it once more; for a zip, whose end holds its member's size and checksum,
-/// by its size and both ends.
-fn fingerprint(path: &Path, file: &mut File, bytes: u64) -> io::Result<String> {
+/// By all of it, at the price of reading it once more; for a zip, whose end holds its member's size and checksum, by its size
+/// and both ends.
+fn content(path: &Path, file: &mut File, bytes: u64) -> io::Result<String> {
     let mut hash = Sha256::new();
     if path.extension().is_some_and(|ending| ending == "zip") {
         hash.update(bytes.to_le_bytes());
@@ -264,7 +287,11 @@ fn fingerprint(path: &Path, file: &mut File, bytes: u64) -> io::Result<String> {
         file.seek(SeekFrom::Start(bytes.saturating_sub(SAMPLE)))?;
     }
     io::copy(file, &mut hash)?;
-    Ok(format!("{:x}", hash.finalize())[..16].to_owned())
+    Ok(short(hash.finalize()))
+}
+
+fn short(digest: impl std::fmt::LowerHex) -> String {
+    format!("{digest:x}")[..16].to_owned()
 }
 
 #[cfg(test)]
@@ -272,14 +299,23 @@ mod tests {
     use super::*;
 
     fn input(done: &[(u64, u64, bool)]) -> Input {
-        let done = done
-            .iter()
-            .map(|&(first, records, last)| (first, Done { records, last }));
+        let done = done.iter().map(|&(first, records, last)| {
+            let to_verify = None;
+            (
+                first,
+                Done {
+                    records,
+                    last,
+                    to_verify,
+                },
+            )
+        });
         Input {
             path: PathBuf::new(),
             name: String::new(),
             bytes: 0,
-            fingerprint: String::new(),
+            identity: String::new(),
+            content: String::new(),
             done: done.collect(),
             lost: BTreeMap::new(),
         }
@@ -297,5 +333,8 @@ mod tests {
     fn a_unit_ends_where_a_committed_one_begins() {
         assert_eq!(input(&[(0, 2, false), (5, 1, true)]).room(2), 3);
         assert_eq!(input(&[]).room(0), u64::MAX);
+        let mut lost = input(&[(9, 1, true)]);
+        lost.lost.insert(4, 0);
+        assert_eq!((lost.room(0), lost.room(4)), (4, 5));
     }
 }

@@ -12,11 +12,11 @@ use tokio::runtime::Handle;
 use crate::config::Config;
 use crate::filter::{self, Draft};
 use crate::flow::{Shared, gather};
-use crate::plan::{Input, Selection};
+use crate::plan::{Done, Input, Selection};
 use crate::progress::Counts;
 use crate::report::FailedInput;
 use crate::source::mmc4::{self, Unusable};
-use crate::source::records::{self, Record, Records, RecordsError};
+use crate::source::records::{self, Record, Records, RecordsError, RecordsHash};
 use crate::stages::Stage;
 use crate::unit::{Gate, Item, Ticket, UnitInfo, What};
 
@@ -92,8 +92,10 @@ impl Reader<'_> {
         loop {
             let done = input.done.get(&at).filter(|_| selection == Selection::All);
             if let Some(done) = done {
-                // Lines only: what was made of them is in the commit.
-                records.skip(done.records)?;
+                pass_over(&mut records, at, done)?;
+                if done.records == 0 {
+                    return Ok(Flowing::On);
+                }
                 at += done.records;
                 reading.units_skipped += 1;
             } else {
@@ -114,10 +116,11 @@ impl Reader<'_> {
         UnitInfo {
             unit: Unit {
                 source: self.config.source.name().into(),
-                input: input.fingerprint.clone(),
+                input: input.identity.clone(),
                 first,
             },
             input_name: input.name.clone(),
+            input_sha256: input.content.clone(),
             generation: input.lost.get(&first).map_or(0, |lost| lost + 1),
         }
     }
@@ -132,6 +135,7 @@ impl Reader<'_> {
     ) -> Result<Option<u64>, RecordsError> {
         let mut read = 0;
         let mut broken = None;
+        let mut hash = RecordsHash::default();
         while read < limit {
             let begun = Instant::now();
             let record = records.next();
@@ -145,6 +149,7 @@ impl Reader<'_> {
                     break;
                 }
             };
+            hash.add(&record);
             let bytes = record.bytes.as_ref().map_or(0, Vec::len);
             let Some(admission) = self.runtime.block_on(self.gate.admit(bytes)) else {
                 return Ok(None);
@@ -162,6 +167,7 @@ impl Reader<'_> {
             info.unit.first + read,
             What::End {
                 records: read,
+                sha256: hash.hex(),
                 last,
             },
         );
@@ -221,5 +227,20 @@ impl Reader<'_> {
         let ticket = self.ticket(info, record);
         // As above.
         let _ = self.rows.send(Item { ticket, what });
+    }
+}
+
+/// Passes over a committed unit's records: lines only, what was made of them is in the commit. In an input that has changed
+/// since they have to be the same as then.
+fn pass_over(records: &mut Records<'_>, first: u64, done: &Done) -> Result<(), RecordsError> {
+    let changed = || RecordsError::Changed {
+        first,
+        last: first + done.records.saturating_sub(1),
+    };
+    match (records.skip(done.records), &done.to_verify) {
+        (Ok(hash), Some(expected)) if hash.clone().hex() != *expected => Err(changed()),
+        (Ok(_), _) => Ok(()),
+        (Err(RecordsError::Short { .. }), Some(_)) => Err(changed()),
+        (Err(error), _) => Err(error),
     }
 }

@@ -16,6 +16,7 @@ use crate::fetch::log::Request;
 pub(crate) struct UnitInfo {
     pub(crate) unit: Unit,
     pub(crate) input_name: String,
+    pub(crate) input_sha256: String,
     /// Of its commit: 0, or one more than that of a commit whose shards were lost.
     pub(crate) generation: u32,
 }
@@ -58,7 +59,11 @@ pub(crate) enum What {
         detail: String,
     },
     /// The unit is whole.
-    End { records: u64, last: bool },
+    End {
+        records: u64,
+        sha256: String,
+        last: bool,
+    },
 }
 
 /// A document's permits.

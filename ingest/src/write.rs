@@ -80,8 +80,13 @@ impl Writer<'_> {
                 outcome,
                 detail,
             }),
-            What::End { records, last } => {
-                let files = unit.take().expect("inserted above");
+            What::End {
+                records,
+                sha256,
+                last,
+            } => {
+                let mut files = unit.take().expect("inserted above");
+                files.commit.records_sha256 = sha256;
                 return files.commit(records, last);
             }
         }
@@ -122,6 +127,8 @@ impl<'a> UnitFiles<'a> {
             format: FORMAT,
             unit: info.unit.clone(),
             input_name: info.input_name.clone(),
+            input_sha256: info.input_sha256.clone(),
+            records_sha256: String::new(),
             records: 0,
             last: false,
             generation: info.generation,

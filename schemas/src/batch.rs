@@ -6,6 +6,8 @@
 //! positions  0  1  2   3  4 5 6 7  8   9  10   11  │  0  …     │ 0 0 0     restart in every segment
 //! ```
 
+use bytes::Bytes;
+
 use crate::vocabulary::TokenId;
 
 /// B rows of T ids with their N images. Shapes are row-major.
@@ -26,7 +28,7 @@ pub struct Batch {
     /// `[B, T]`: from 0 in each segment.
     pub positions: Vec<u32>,
     /// `[N, S, S, 3]`, RGB. Normalising happens on the device.
-    pub pixels: Vec<u8>,
+    pub pixels: Bytes,
     /// `[N]`: index into the flat `tokens` of each image's first slot, ascending. Its BOI stands one before.
     pub first_slots: Vec<u32>,
     /// `[N]`: whether a text id precedes the image in its own segment. Without one the image has no contrastive pair.
@@ -47,5 +49,113 @@ impl Batch {
             .filter(|&&segment| segment != 0)
             .count();
         used as f64 / self.segments.len().max(1) as f64
+    }
+
+    /// The batch as if these images (ascending) had never been in it: their BOI, slots, EOI and pixels are gone, what
+    /// follows in their rows moves up, and the ends of the rows are padding.
+    pub fn without_images(&self, lost: &[usize]) -> Self {
+        let mut kept = vec![true; self.tokens.len()];
+        for &image in lost {
+            let slot = self.first_slots[image] as usize;
+            kept[slot - 1..=slot + self.slots].fill(false);
+        }
+        let stays = |image: &usize| lost.binary_search(image).is_err();
+        let images: Vec<usize> = (0..self.images()).filter(stays).collect();
+        let bytes = self.edge * self.edge * 3;
+        let pixels = images
+            .iter()
+            .flat_map(|&image| &self.pixels[image * bytes..][..bytes]);
+        let mut batch = Self {
+            tokens: Vec::with_capacity(self.tokens.len()),
+            segments: Vec::with_capacity(self.tokens.len()),
+            positions: Vec::with_capacity(self.tokens.len()),
+            pixels: pixels.copied().collect(),
+            first_slots: Vec::with_capacity(images.len()),
+            has_context: images
+                .iter()
+                .map(|&image| self.has_context[image])
+                .collect(),
+            ..*self
+        };
+        let mut moved = vec![0; self.tokens.len()];
+        for row in 0..self.rows {
+            for place in (row * self.context..(row + 1) * self.context).filter(|&place| kept[place])
+            {
+                moved[place] = batch.tokens.len() as u32;
+                let segment = self.segments[place];
+                let continues = batch.tokens.len() > row * self.context
+                    && batch.segments.last() == Some(&segment);
+                let position = match (segment, continues) {
+                    (0, _) | (_, false) => 0,
+                    (_, true) => batch.positions.last().map_or(0, |last| last + 1),
+                };
+                batch.tokens.push(self.tokens[place]);
+                batch.segments.push(segment);
+                batch.positions.push(position);
+            }
+            let end = (row + 1) * self.context;
+            batch.tokens.resize(end, 0);
+            batch.segments.resize(end, 0);
+            batch.positions.resize(end, 0);
+        }
+        let slots = images
+            .iter()
+            .map(|&image| moved[self.first_slots[image] as usize]);
+        batch.first_slots = slots.collect();
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two rows of 12; ids 90 BOI, 91 slot, 92 EOI.
+    fn batch() -> Batch {
+        let image = [90, 91, 91, 92];
+        let first = [&[1, 5][..], &image, &[6], &image, &[2]].concat();
+        let second = [&[1][..], &image, &[2], &[1, 7, 2], &[0, 0, 0]].concat();
+        let positions: Vec<u32> = (0..12)
+            .chain([0, 1, 2, 3, 4, 5, 0, 1, 2, 0, 0, 0])
+            .collect();
+        Batch {
+            rows: 2,
+            context: 12,
+            edge: 1,
+            slots: 2,
+            tokens: [first, second].concat(),
+            segments: [vec![1; 12], vec![1, 1, 1, 1, 1, 1, 2, 2, 2, 0, 0, 0]].concat(),
+            positions,
+            pixels: Bytes::from_static(&[10, 10, 10, 20, 20, 20, 30, 30, 30]),
+            first_slots: vec![3, 8, 14],
+            has_context: vec![true, true, false],
+        }
+    }
+
+    #[test]
+    fn an_image_that_is_left_out_leaves_no_trace_in_its_row() {
+        let without = batch().without_images(&[0, 2]);
+        assert_eq!(
+            without.tokens[..12],
+            [1, 5, 6, 90, 91, 91, 92, 2, 0, 0, 0, 0]
+        );
+        assert_eq!(
+            without.positions[..12],
+            [0, 1, 2, 3, 4, 5, 6, 7, 0, 0, 0, 0]
+        );
+        assert_eq!(without.tokens[12..], [1, 2, 1, 7, 2, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(without.segments[12..], [1, 1, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            without.positions[12..],
+            [0, 1, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0]
+        );
+        assert_eq!(without.first_slots, [4]);
+        assert_eq!(without.has_context, [true]);
+        assert_eq!(without.pixels[..], [20, 20, 20]);
+    }
+
+    #[test]
+    fn leaving_out_nothing_changes_nothing() {
+        assert_eq!(batch().without_images(&[]), batch());
     }
 }

@@ -77,6 +77,16 @@ pub enum HeaderError {
         /// Its format.
         found: u32,
     },
+    /// Two datasets whose ids mean different things.
+    #[error(
+        "its tokenizer is {ours}, that of the dataset it is mixed with {theirs}: mix datasets of one tokenizer"
+    )]
+    OtherIds {
+        /// Of this one.
+        ours: String,
+        /// Of the other.
+        theirs: String,
+    },
     /// Something differs that all rows must share.
     #[error(
         "the dataset was made with {what} {theirs}, this run has {ours}: use the same, or another --out"
@@ -113,6 +123,21 @@ impl Header {
     /// The header as it is written.
     pub fn to_json(&self) -> Vec<u8> {
         to_json(self)
+    }
+
+    /// Whether rows of two datasets may stand in one stream: their ids must mean the same.
+    ///
+    /// # Errors
+    /// [`HeaderError::OtherIds`].
+    pub fn check_mixes(&self, other: &Header) -> Result<(), HeaderError> {
+        let same = self.tokenizer == other.tokenizer && self.vocabulary == other.vocabulary;
+        match same {
+            true => Ok(()),
+            false => Err(HeaderError::OtherIds {
+                ours: self.tokenizer.to_string(),
+                theirs: other.tokenizer.to_string(),
+            }),
+        }
     }
 
     /// Whether rows made under `self` may go into a dataset whose header is `dataset`.
@@ -159,7 +184,7 @@ impl fmt::Display for TokenizerId {
 pub struct Unit {
     /// What kind of input.
     pub source: String,
-    /// What tells this input from others, whatever it is called: 16 hex digits.
+    /// What tells this input from others, whatever it is called and however it grows: 16 hex digits of its first record.
     pub input: String,
     /// Index of its first record.
     pub first: u64,
@@ -182,6 +207,10 @@ pub struct Commit {
     pub unit: Unit,
     /// Name of the input as it was given, for people.
     pub input_name: String,
+    /// 16 hex digits of all of the input, as it was.
+    pub input_sha256: String,
+    /// SHA-256 of the records as they were read, lower-case hex: by it a unit is known in an input that has grown since.
+    pub records_sha256: String,
     /// Number of records read, whatever became of them.
     pub records: u64,
     /// Whether the input ended with this unit.
@@ -251,6 +280,7 @@ impl Commit {
                     generation: self.generation,
                     shard: shard.file.clone(),
                     shard_sha256: shard.sha256.clone(),
+                    shard_bytes: shard.bytes,
                     row_group: row_group as u32,
                     rows: group.rows,
                     bytes: group.bytes,
@@ -326,6 +356,8 @@ pub struct ManifestRow {
     pub shard: String,
     /// Of that file, lower-case hex.
     pub shard_sha256: String,
+    /// Of that file.
+    pub shard_bytes: u64,
     /// Index in that file.
     pub row_group: u32,
     /// Documents.
@@ -346,6 +378,7 @@ pub fn manifest_schema() -> SchemaRef {
         field("generation", DataType::UInt32),
         field("shard", DataType::Utf8),
         field("shard_sha256", DataType::Utf8),
+        field("shard_bytes", DataType::UInt64),
         field("row_group", DataType::UInt32),
         field("rows", DataType::UInt32),
         field("bytes", DataType::UInt64),
@@ -370,6 +403,7 @@ pub fn manifest_to_arrow(rows: &[ManifestRow]) -> RecordBatch {
         u32s(|row| row.generation),
         text(|row| &row.shard),
         text(|row| &row.shard_sha256),
+        u64s(|row| row.shard_bytes),
         u32s(|row| row.row_group),
         u32s(|row| row.rows),
         u64s(|row| row.bytes),
@@ -403,6 +437,7 @@ pub fn manifest_from_arrow(batch: &RecordBatch) -> Result<Vec<ManifestRow>, &'st
             .ok_or(name)
     };
     let (unit, shard, shard_sha256) = (text("unit")?, text("shard")?, text("shard_sha256")?);
+    let shard_bytes = u64s("shard_bytes")?;
     let (generation, row_group, rows) = (u32s("generation")?, u32s("row_group")?, u32s("rows")?);
     let (bytes, tokens, images) = (u64s("bytes")?, u64s("tokens")?, u64s("images")?);
     Ok((0..batch.num_rows())
@@ -411,6 +446,7 @@ pub fn manifest_from_arrow(batch: &RecordBatch) -> Result<Vec<ManifestRow>, &'st
             generation: generation.value(i),
             shard: shard.value(i).to_owned(),
             shard_sha256: shard_sha256.value(i).to_owned(),
+            shard_bytes: shard_bytes.value(i),
             row_group: row_group.value(i),
             rows: rows.value(i),
             bytes: bytes.value(i),
@@ -452,6 +488,8 @@ mod tests {
                 first,
             },
             input_name: "docs.jsonl".into(),
+            input_sha256: "0123456789abcdef".into(),
+            records_sha256: "22".repeat(32),
             records: 3,
             last: true,
             generation,

@@ -22,3 +22,4 @@ pub mod settings;
 #[cfg(feature = "tokenizer")]
 pub mod tokenizer;
 pub mod vocabulary;
+pub mod wire;

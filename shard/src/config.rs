@@ -1,9 +1,11 @@
-//! What decides a stream: everything in [`StreamConfig`] that is not about speed names the sequences exactly.
+//! What decides a stream: everything in [`StreamConfig`] that is not about speed or place names the sequences exactly.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::mix::Weigh;
 
 /// Which documents, by the hash of their ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,25 +20,88 @@ pub enum Part {
     All,
 }
 
-/// How often a stream goes over its documents.
+/// How often a stream goes over its documents, and what happens when one of several datasets runs out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Passes {
-    /// Without end: lanes run from epoch to epoch and bins stay open.
+    /// Without end: every dataset repeats, lanes run from epoch to epoch and bins stay open.
     #[default]
     Endless,
-    /// Once; what is left in open bins comes last.
+    /// Each dataset once: the others share what one that has ended leaves. What is left in open bins comes last.
     One,
+    /// Until the first dataset ends, in each lane for itself.
+    Shortest,
 }
 
-/// A stream of one dataset.
+/// What happens at an image that a shard holds and that does not decode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnCorrupt {
+    /// The stream ends with an error that names it.
+    #[default]
+    Stop,
+    /// Its ids are taken out of the row, and it is counted and named.
+    Skip,
+}
+
+/// How a shard is checked when it is first read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verify {
+    /// Its size at once, its SHA-256 by a thread beside the reading: 1.5 GB/s, each shard once a process.
+    #[default]
+    Sha256,
+    /// Its size only.
+    Size,
+}
+
+/// One of several datasets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct StreamConfig {
+pub struct Source {
     /// Its folder.
     pub dataset: PathBuf,
     /// Hash of the manifest to read; empty for the newest.
     pub manifest: String,
+    /// Its part of the whole, relative to the other weights.
+    pub weight: f64,
+    /// SQL predicate over the columns of `documents`; empty for all.
+    pub filter: String,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self {
+            dataset: PathBuf::new(),
+            manifest: String::new(),
+            weight: 1.0,
+            filter: String::new(),
+        }
+    }
+}
+
+/// Weights from a step on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// The first batch that they hold for, counted from 0.
+    pub from_step: u64,
+    /// One for each dataset.
+    pub weights: Vec<f64>,
+}
+
+/// A stream of one dataset, or of several.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StreamConfig {
+    /// The folder of the only dataset.
+    pub dataset: PathBuf,
+    /// Hash of its manifest; empty for the newest.
+    pub manifest: String,
+    /// SQL predicate over the columns of its `documents`, e.g. `n_images >= 2`; empty for all.
+    pub filter: String,
+    /// What their weights count.
+    pub weigh: Weigh,
     /// Which documents.
     pub part: Part,
     /// Share of documents held out from [`Part::Train`], 0 to 1.
@@ -47,8 +112,12 @@ pub struct StreamConfig {
     pub seed: u64,
     /// T, ids in a sequence.
     pub context: usize,
-    /// B, sequences in a batch.
+    /// Sequences in a step, over all ranks.
     pub rows: usize,
+    /// Which of the ranks this is.
+    pub rank: usize,
+    /// W, ranks that share the stream: a divisor of `rows` and of the number of lanes.
+    pub world_size: usize,
     /// S, pixels along one side of an image.
     pub edge: usize,
     /// P, slots of an image.
@@ -57,8 +126,16 @@ pub struct StreamConfig {
     pub min_images: u32,
     /// Most images in one sequence; 0 for as many as the context holds.
     pub max_images: usize,
+    /// Most images in a step, over all ranks: a sequence then has at most an equal part of them. 0 for any number.
+    pub max_images_step: usize,
     /// How training images are cropped.
     pub crop: Crop,
+    /// Mirror every other image, by a draw.
+    pub flip: bool,
+    /// What happens at an image that does not decode.
+    pub on_corrupt: OnCorrupt,
+    /// How shards are checked.
+    pub verify: Verify,
     /// Independent packers; fewer when the dataset has fewer shuffle blocks.
     pub lanes: usize,
     /// Open bins of a packer: 32 fill 99 % of 2,048 places on web documents.
@@ -69,6 +146,10 @@ pub struct StreamConfig {
     pub threads: usize,
     /// Batches made ahead.
     pub prefetch: usize,
+    /// Several datasets, in place of `dataset`.
+    pub mix: Vec<Source>,
+    /// Other weights from a step on; ascending.
+    pub schedule: Vec<Change>,
 }
 
 /// How an image is cut to its square.
@@ -87,17 +168,27 @@ impl Default for StreamConfig {
         Self {
             dataset: PathBuf::new(),
             manifest: String::new(),
+            filter: String::new(),
+            mix: Vec::new(),
+            weigh: Weigh::Tokens,
+            schedule: Vec::new(),
             part: Part::Train,
             holdout: 0.05,
             passes: Passes::Endless,
             seed: 0,
             context: 2048,
             rows: 8,
+            rank: 0,
+            world_size: 1,
             edge: 224,
             slots: 49,
             min_images: 1,
             max_images: 0,
+            max_images_step: 0,
             crop: Crop::Random,
+            flip: false,
+            on_corrupt: OnCorrupt::Stop,
+            verify: Verify::Sha256,
             lanes: 8,
             bins: 32,
             block_row_groups: 8,
@@ -131,6 +222,7 @@ impl StreamConfig {
         };
         let positive = [
             ("rows", self.rows),
+            ("world_size", self.world_size),
             ("edge", self.edge),
             ("slots", self.slots),
             ("lanes", self.lanes),
@@ -140,6 +232,22 @@ impl StreamConfig {
         ];
         if let Some((setting, value)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return refuse(setting, &value, "must be at least 1");
+        }
+        let bounded = [
+            ("rows", self.rows, 1 << 16),
+            ("context", self.context, 1 << 20),
+            ("edge", self.edge, 1 << 13),
+            ("slots", self.slots, 1 << 20),
+            ("lanes", self.lanes, 1 << 12),
+            ("bins", self.bins, 1 << 12),
+            ("block_row_groups", self.block_row_groups, 1 << 16),
+            ("threads", self.threads, 1 << 10),
+            ("prefetch", self.prefetch, 1 << 10),
+        ];
+        if let Some((setting, value, most)) =
+            bounded.into_iter().find(|(_, value, most)| value > most)
+        {
+            return refuse(setting, &value, &format!("may be at most {most}"));
         }
         if !(0.0..=1.0).contains(&self.holdout) {
             return refuse("holdout", &self.holdout, "is a share, 0 to 1");
@@ -153,15 +261,115 @@ impl StreamConfig {
                 &format!("an image alone takes {shortest} ids"),
             );
         }
-        Ok(())
+        if !self.rows.is_multiple_of(self.world_size) {
+            return refuse("world_size", &self.world_size, "must divide rows");
+        }
+        if self.rank >= self.world_size {
+            return refuse("rank", &self.rank, "must be below world_size");
+        }
+        if (1..self.rows).contains(&self.max_images_step) {
+            return refuse(
+                "max_images_step",
+                &self.max_images_step,
+                "allows less than one image a sequence",
+            );
+        }
+        self.validate_mix()
     }
 
-    /// Hash of all that decides which sequences come in which order, of which a position speaks.
+    fn validate_mix(&self) -> Result<(), ConfigError> {
+        let refuse = |setting, value: &dyn ToString, why: &str| {
+            Err(ConfigError {
+                setting,
+                value: value.to_string(),
+                why: why.to_owned(),
+            })
+        };
+        if !self.mix.is_empty() {
+            let alone = [
+                ("dataset", self.dataset.display().to_string()),
+                ("manifest", self.manifest.clone()),
+                ("filter", self.filter.clone()),
+            ];
+            if let Some((setting, value)) = alone.iter().find(|(_, value)| !value.is_empty()) {
+                return refuse(setting, value, "belongs into one of the datasets of mix");
+            }
+        }
+        let usable = |weights: &[f64]| {
+            let each = weights.iter().all(|w| w.is_finite() && *w >= 0.0);
+            each && weights.iter().sum::<f64>() > 0.0
+        };
+        let first: Vec<f64> = self.sources().iter().map(|source| source.weight).collect();
+        if !usable(&first) {
+            return refuse(
+                "mix",
+                &format!("{first:?}"),
+                "needs weights of 0 or more, one of them positive",
+            );
+        }
+        for change in &self.schedule {
+            if !usable(&change.weights) || change.weights.len() != first.len() {
+                return refuse(
+                    "schedule",
+                    &format!("{:?}", change.weights),
+                    &format!(
+                        "needs {} weights of 0 or more, one of them positive",
+                        first.len()
+                    ),
+                );
+            }
+        }
+        match self.schedule.is_sorted_by(|a, b| a.from_step < b.from_step) {
+            true => Ok(()),
+            false => refuse("schedule", &self.schedule.len(), "its steps must ascend"),
+        }
+    }
+
+    /// The datasets, one or several.
+    pub fn sources(&self) -> Vec<Source> {
+        match self.mix.is_empty() {
+            true => vec![Source {
+                dataset: self.dataset.clone(),
+                manifest: self.manifest.clone(),
+                filter: self.filter.clone(),
+                ..Source::default()
+            }],
+            false => self.mix.clone(),
+        }
+    }
+
+    /// Most images of a sequence, by either limit.
+    pub(crate) fn sequence_images(&self) -> usize {
+        let limits = [self.max_images, self.max_images_step / self.rows];
+        let set = limits.into_iter().filter(|limit| *limit > 0);
+        set.min().unwrap_or(self.context)
+    }
+
+    /// Hash of all that decides which sequences come in which order, of which a position speaks. Where the datasets lie,
+    /// and which version of them it is, is told apart by the manifests.
     pub fn identity(&self) -> String {
+        let unplaced = |source: Source| Source {
+            dataset: PathBuf::new(),
+            manifest: String::new(),
+            ..source
+        };
         let deciding = Self {
             dataset: PathBuf::new(),
             manifest: String::new(),
-            rows: 0,
+            filter: String::new(),
+            mix: self.sources().into_iter().map(unplaced).collect(),
+            max_images: self.sequence_images(),
+            max_images_step: 0,
+            // A schedule counts steps.
+            rows: if self.schedule.is_empty() {
+                0
+            } else {
+                self.rows
+            },
+            rank: 0,
+            world_size: 0,
+            on_corrupt: OnCorrupt::Stop,
+            verify: Verify::Size,
             threads: 0,
             prefetch: 0,
             ..self.clone()
@@ -189,6 +397,10 @@ mod tests {
         let faster = StreamConfig {
             threads: 7,
             prefetch: 9,
+            rows: 64,
+            rank: 3,
+            world_size: 4,
+            dataset: "elsewhere".into(),
             ..config.clone()
         };
         assert_eq!(config.identity(), faster.identity());

@@ -1,26 +1,43 @@
 //! Where a stream stands: enough to go on exactly, and nothing that could be read again.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-/// A position between two batches. It belongs to one manifest and one stream configuration and is refused elsewhere.
+use crate::mix::{Balance, Given};
+
+/// A position between two batches. It belongs to one manifest of each dataset and one stream configuration, and is refused
+/// elsewhere. A rank's position speaks of its own lanes; [`Position::merge`] makes one of all, from which any allowed number
+/// of ranks goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Position {
-    /// Hash of the manifest.
-    pub(crate) manifest: String,
+    /// Hashes of the manifests.
+    pub(crate) manifests: Vec<String>,
     /// [`crate::StreamConfig::identity`].
     pub(crate) stream: String,
-    /// Whose turn it is: lane `turn mod L`.
+    /// Turns taken by all ranks: the next one is lane `turn mod L`'s.
     pub(crate) turn: u64,
-    /// Documents passed over so far, because they have too few images.
-    pub(crate) passed_over: u64,
-    pub(crate) lanes: Vec<LanePosition>,
+    /// L.
+    pub(crate) of_lanes: u32,
+    pub(crate) lanes: BTreeMap<u32, LanePosition>,
 }
 
 /// Where one lane stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LanePosition {
+    pub(crate) balance: Balance,
+    /// For each dataset.
+    pub(crate) given: Vec<Given>,
+    pub(crate) ended: Vec<bool>,
+    pub(crate) tracks: Vec<TrackPosition>,
+}
+
+/// Where one dataset stands in one lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrackPosition {
     pub(crate) epoch: u64,
     /// Block of the lane in this epoch.
     pub(crate) block: u64,
@@ -31,10 +48,27 @@ pub(crate) struct LanePosition {
     /// Sequences closed so far.
     pub(crate) closed: u64,
     pub(crate) finished: bool,
+    pub(crate) passed: PassedOver,
     /// Pieces in open bins.
     pub(crate) open: Vec<Vec<PieceAt>>,
     /// Closed sequences that no batch has taken yet.
     pub(crate) ready: Vec<Vec<PieceAt>>,
+}
+
+/// Documents that a stream did not take, each counted once, not once an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedOver {
+    /// With too few images.
+    pub few_images: u64,
+    /// That the filter leaves out.
+    pub filtered: u64,
+}
+
+impl PassedOver {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.few_images += other.few_images;
+        self.filtered += other.filtered;
+    }
 }
 
 /// A piece of a document: epoch (which placed it), row group, row, index of the piece.
@@ -45,3 +79,61 @@ pub(crate) struct PieceAt(
     pub(crate) u32,
     pub(crate) u32,
 );
+
+/// Positions that do not make one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the positions do not belong together: {0}")]
+pub struct MergeError(&'static str);
+
+impl Position {
+    /// Whether its numbers can be a stream's: a position comes back from a file or a client, and counting on from them must
+    /// not overflow. At a million a second these are eight years.
+    pub(crate) fn has_sane_numbers(&self) -> bool {
+        const MOST: u64 = 1 << 48;
+        let track = |track: &TrackPosition| {
+            [track.epoch, track.block, track.row, track.closed]
+                .iter()
+                .all(|number| *number < MOST)
+        };
+        let given = |given: &Given| {
+            [given.sequences, given.documents, given.tokens, given.images]
+                .iter()
+                .all(|number| *number < MOST)
+        };
+        let lane = |lane: &LanePosition| {
+            lane.tracks.iter().all(track)
+                && lane.given.iter().all(given)
+                && lane.balance.is_within(MOST)
+        };
+        self.turn < MOST && self.lanes.values().all(lane)
+    }
+
+    /// One position of all lanes, from those of all ranks after the same step.
+    ///
+    /// # Errors
+    /// Positions of different streams or steps, lanes that appear twice or not at all.
+    pub fn merge(positions: impl IntoIterator<Item = Self>) -> Result<Self, MergeError> {
+        let mut positions = positions.into_iter();
+        let mut merged = positions.next().ok_or(MergeError("there is none"))?;
+        for position in positions {
+            if position.manifests != merged.manifests
+                || position.stream != merged.stream
+                || position.of_lanes != merged.of_lanes
+            {
+                return Err(MergeError("they are of different streams"));
+            }
+            if position.turn != merged.turn {
+                return Err(MergeError("they were taken after different steps"));
+            }
+            for (lane, at) in position.lanes {
+                if merged.lanes.insert(lane, at).is_some() {
+                    return Err(MergeError("a lane appears twice"));
+                }
+            }
+        }
+        match merged.lanes.len() == merged.of_lanes as usize {
+            true => Ok(merged),
+            false => Err(MergeError("those of some ranks are missing")),
+        }
+    }
+}

@@ -9,6 +9,7 @@ pub(crate) enum Purpose {
     Placement = 3,
     Crop = 4,
     HoldOut = 5,
+    Flip = 6,
 }
 
 /// A source of draws: SplitMix64 started from its key.

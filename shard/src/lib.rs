@@ -1,29 +1,40 @@
 //! Shards to training batches, and questions asked of a dataset.
 //!
 //! ```text
-//! manifest ─► order ─► read ─► place ─► cut ─► pack ─► pixels ─► stream ─► batches
-//!             └──────────── one lane of L ──────────┘                 └──► position
+//! manifest ─► order ─► filter ─► read ─► place ─► cut ─► pack ──► lane ──► planner ──► pixels ─► stream ─► batches
+//!             └──────── track: one dataset in one lane ───────┘  (mix)    └─ one rank's lanes          └──► position
 //! ```
-//! Order, placement and crops are functions of (manifest, configuration, epoch): batches are the same for any number of
-//! threads, and a [`Position`] resumes exactly, reading only the documents that were in open bins.
+//! Order, placement, mixing and crops are functions of (manifests, configuration, epoch): sequences are the same for any
+//! number of ranks and threads, and a [`Position`] resumes exactly, reading only the documents that were in open bins.
 
 mod config;
 mod cursor;
 mod cut;
+mod filter;
+#[cfg(any(feature = "client", feature = "serve"))]
+pub mod flight;
 #[cfg(feature = "query")]
 pub mod inspect;
 mod keyed;
 mod lane;
+mod mix;
 mod order;
 mod pack;
 mod pairs;
 mod pixels;
 mod place;
+mod planner;
 mod read;
 mod stream;
+mod track;
+mod verify;
 
-pub use config::{ConfigError, Crop, Part, Passes, StreamConfig};
-pub use cursor::Position;
+pub use config::{
+    Change, ConfigError, Crop, OnCorrupt, Part, Passes, Source, StreamConfig, Verify,
+};
+pub use cursor::{MergeError, PassedOver, Position};
+pub use filter::FilterError;
+pub use mix::{Given, Weigh};
 pub use pairs::{Pair, PairsOf, pairs};
 pub use read::ReadError;
 pub use stream::{Delivered, Stream, StreamError};

@@ -47,21 +47,22 @@ pub(crate) struct Block {
     permutation: Permutation,
 }
 
+/// L: at most one for each block of a dataset of so many row groups.
+pub(crate) fn lanes(row_groups: usize, block_row_groups: usize, most: usize) -> usize {
+    most.clamp(1, row_groups.div_ceil(block_row_groups).max(1))
+}
+
 impl Order {
     /// `rows` of each row group of the manifest.
     pub(crate) fn new(rows: Vec<u32>, seed: u64, block_row_groups: usize, lanes: usize) -> Self {
-        let blocks = rows.len().div_ceil(block_row_groups);
+        // Where there are few row groups, smaller blocks: every lane has its share in every epoch.
+        let most = (rows.len() / lanes).max(1);
         Self {
             rows: rows.into(),
             seed,
-            block_row_groups,
-            lanes: lanes.clamp(1, blocks.max(1)),
+            block_row_groups: block_row_groups.min(most),
+            lanes,
         }
-    }
-
-    /// L, at most the number of blocks.
-    pub(crate) fn lanes(&self) -> usize {
-        self.lanes
     }
 
     pub(crate) fn epoch(&self, epoch: u64) -> Epoch {
@@ -141,7 +142,7 @@ mod tests {
 
     fn walk(order: &Order, epoch: u64) -> Vec<Vec<RowAt>> {
         let epoch = order.epoch(epoch);
-        (0..order.lanes())
+        (0..order.lanes)
             .map(|lane| {
                 let blocks = (0..).map_while(|index| epoch.block(lane, index));
                 blocks
@@ -176,9 +177,20 @@ mod tests {
     }
 
     #[test]
-    fn a_small_dataset_has_fewer_lanes() {
-        assert_eq!(Order::new(vec![100; 3], 0, 8, 8).lanes(), 1);
-        assert_eq!(Order::new(vec![100; 17], 0, 8, 8).lanes(), 3);
-        assert_eq!(Order::new(vec![], 0, 8, 8).lanes(), 1);
+    fn a_small_dataset_has_fewer_lanes_and_every_lane_has_blocks() {
+        assert_eq!(
+            [3, 17, 0, 900].map(|groups| lanes(groups, 8, 8)),
+            [1, 3, 1, 8]
+        );
+        for groups in [3, 9, 17, 63, 64, 65, 900] {
+            let of = lanes(groups, 8, 8);
+            let order = Order::new(vec![100; groups], 0, 8, of);
+            let walked = walk(&order, 0);
+            let (least, most) = (
+                walked.iter().map(Vec::len).min(),
+                walked.iter().map(Vec::len).max(),
+            );
+            assert!(least > Some(0) && most.is_some(), "{groups}: {walked:?}");
+        }
     }
 }

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use lcl_schemas::vocabulary::TokenId;
 
-use crate::config::{Crop, Part, StreamConfig};
-use crate::lane::is_held_out;
+use crate::config::{Crop, Part, StreamConfig, Verify};
 use crate::order::RowAt;
-use crate::pixels::{CropKey, Squares};
+use crate::pixels::{DrawKey, Squares};
 use crate::read::{DocumentTokens, Reader};
 use crate::stream::StreamError;
+use crate::track::is_held_out;
 
 /// An image and its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ struct Found {
 /// # Errors
 /// As a stream's.
 pub fn pairs(dataset: &Path, of: PairsOf) -> Result<Vec<Pair>, StreamError> {
-    let reader = Reader::open(dataset, "")?;
+    let reader = Reader::open(dataset, "", Verify::Size)?;
     let mut found = Vec::new();
     for group in 0..reader.groups().len() as u32 {
         if of.limit.is_some_and(|limit| found.len() >= limit) {
@@ -125,22 +125,25 @@ fn decode(reader: &Reader, found: &[Found], edge: usize) -> Result<Vec<Pair>, St
         let at = of_document[0].at;
         let stored = reader.pixels(at)?;
         for pair in of_document {
-            let about = CropKey {
+            let about = DrawKey {
                 seed: 0,
                 epoch: 0,
                 document: 0,
                 place: pair.image,
             };
-            let square = match stored.get(&pair.image) {
-                Some(encoded) => squares.square(encoded, edge, Crop::Center, about),
+            let mut pixels = vec![0; edge * edge * 3];
+            let drawn = match stored.get(pair.image) {
+                Some(encoded) => squares.square(encoded, edge, Crop::Center, about, &mut pixels),
                 None => Err("has a BOI but no bytes".to_owned()),
             };
-            let detail = |detail| format!("image at place {}: {detail}", pair.image);
+            drawn.map_err(|detail| {
+                let detail = format!("image at place {}: {detail}", pair.image);
+                reader.shard_error(at.group, Some(at.row), detail)
+            })?;
             pairs.push(Pair {
                 document: pair.id.clone(),
                 place: pair.image,
-                pixels: square
-                    .map_err(|error| reader.shard_error(at.group, Some(at.row), detail(error)))?,
+                pixels,
                 text: pair.text.clone(),
                 tokens: pair.tokens.clone(),
             });

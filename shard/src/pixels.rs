@@ -1,10 +1,10 @@
-//! Encoded images to the squares that a model takes: decode, crop, resize; RGB bytes out.
+//! Encoded images to the squares that a model takes: decode, crop, resize, mirror; RGB bytes out.
 
 use fast_image_resize as fir;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 
-use crate::config::Crop;
+use crate::config::{Crop, StreamConfig};
 use crate::keyed::{Draws, Purpose, key};
 
 /// Which part of an image becomes the square, in pixels of the decoded image.
@@ -16,9 +16,9 @@ pub(crate) struct Window {
     height: f64,
 }
 
-/// What an image's random crop depends on.
+/// What an image's draws depend on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct CropKey {
+pub(crate) struct DrawKey {
     pub(crate) seed: u64,
     pub(crate) epoch: u64,
     pub(crate) document: u64,
@@ -32,7 +32,27 @@ pub(crate) struct Squares {
 }
 
 impl Squares {
-    /// One image as `[S, S, 3]`, bicubic and antialiased.
+    /// One image as `config` has it, into `[S, S, 3]`.
+    ///
+    /// # Errors
+    /// What the decoder said.
+    pub(crate) fn draw(
+        &mut self,
+        encoded: &[u8],
+        config: &StreamConfig,
+        about: DrawKey,
+        square: &mut [u8],
+    ) -> Result<(), String> {
+        self.square(encoded, config.edge, config.crop, about, square)?;
+        if config.flip && draws(Purpose::Flip, about).unit() < 0.5 {
+            for line in square.chunks_exact_mut(3 * config.edge) {
+                mirror(line);
+            }
+        }
+        Ok(())
+    }
+
+    /// One image, cropped, into `[S, S, 3]`: bicubic and antialiased.
     ///
     /// # Errors
     /// What the decoder said.
@@ -41,8 +61,9 @@ impl Squares {
         encoded: &[u8],
         edge: usize,
         crop: Crop,
-        about: CropKey,
-    ) -> Result<Vec<u8>, String> {
+        about: DrawKey,
+        square: &mut [u8],
+    ) -> Result<(), String> {
         let decoded = image::load_from_memory(encoded)
             .map_err(|error| error.to_string())?
             .into_rgb8();
@@ -54,17 +75,31 @@ impl Squares {
         // By pixel type: the untyped call compiles the kernels of all sixteen into this crate.
         let source = TypedImageRef::<U8x3>::from_buffer(width, height, decoded.as_raw())
             .map_err(|error| error.to_string())?;
-        let mut square = vec![0; edge * edge * 3];
-        let mut target = TypedImage::<U8x3>::from_buffer(edge as u32, edge as u32, &mut square)
+        let mut target = TypedImage::<U8x3>::from_buffer(edge as u32, edge as u32, square)
             .map_err(|error| error.to_string())?;
         let options = fir::ResizeOptions::new()
             .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::CatmullRom))
             .crop(window.left, window.top, window.width, window.height);
         self.resizer
             .resize_typed(&source, &mut target, &options)
-            .map_err(|error| error.to_string())?;
-        Ok(square)
+            .map_err(|error| error.to_string())
     }
+}
+
+/// A line of RGB pixels, the other way round.
+fn mirror(line: &mut [u8]) {
+    let (pixels, _) = line.as_chunks_mut::<3>();
+    pixels.reverse();
+}
+
+fn draws(purpose: Purpose, about: DrawKey) -> Draws {
+    let DrawKey {
+        seed,
+        epoch,
+        document,
+        place,
+    } = about;
+    Draws::new(key(purpose, &[seed, epoch, document, u64::from(place)]))
 }
 
 /// The largest square in the middle.
@@ -79,17 +114,8 @@ fn center(width: u32, height: u32) -> Window {
 }
 
 /// A random area of 0.9–1.0 with an aspect of 3:4–4:3 (log-uniform); after ten draws that do not fit, the middle.
-fn random(width: u32, height: u32, about: CropKey) -> Window {
-    let CropKey {
-        seed,
-        epoch,
-        document,
-        place,
-    } = about;
-    let mut draws = Draws::new(key(
-        Purpose::Crop,
-        &[seed, epoch, document, u64::from(place)],
-    ));
+fn random(width: u32, height: u32, about: DrawKey) -> Window {
+    let mut draws = draws(Purpose::Crop, about);
     let (full_width, full_height) = (f64::from(width), f64::from(height));
     let aspects = (3.0_f64 / 4.0, 4.0_f64 / 3.0);
     for _ in 0..10 {
@@ -127,8 +153,8 @@ mod tests {
 
     use super::*;
 
-    fn about(place: u32) -> CropKey {
-        CropKey {
+    fn about(place: u32) -> DrawKey {
+        DrawKey {
             seed: 1,
             epoch: 2,
             document: 3,
@@ -164,14 +190,42 @@ mod tests {
             .write_to(&mut png, image::ImageFormat::Png)
             .expect("in memory");
         let mut squares = Squares::default();
-        let square = squares
-            .square(png.get_ref(), 16, Crop::Random, about(0))
+        let mut square = vec![0; 16 * 16 * 3];
+        squares
+            .square(png.get_ref(), 16, Crop::Random, about(0), &mut square)
             .expect("valid");
         assert_eq!(square, [200, 100, 50].repeat(16 * 16));
-        assert!(
-            squares
-                .square(b"not an image", 16, Crop::Random, about(0))
-                .is_err()
-        );
+        squares
+            .square(b"not an image", 16, Crop::Random, about(0), &mut square)
+            .expect_err("not one");
+    }
+
+    #[test]
+    fn half_of_the_images_are_mirrored_when_asked_for_and_none_otherwise() {
+        let mut png = std::io::Cursor::new(Vec::new());
+        let halves =
+            image::RgbImage::from_fn(8, 8, |x, _| image::Rgb([if x < 4 { 250 } else { 5 }; 3]));
+        halves
+            .write_to(&mut png, image::ImageFormat::Png)
+            .expect("in memory");
+        let mirrored = |flip: bool| {
+            let config = StreamConfig {
+                edge: 8,
+                crop: Crop::Center,
+                flip,
+                ..StreamConfig::default()
+            };
+            let mut squares = Squares::default();
+            let mut square = vec![0; 8 * 8 * 3];
+            let drawn = (0..200).map(|place| {
+                squares
+                    .draw(png.get_ref(), &config, about(place), &mut square)
+                    .expect("valid");
+                square[0] < 128 && square[8 * 3 - 1] > 128
+            });
+            drawn.filter(|mirrored| *mirrored).count()
+        };
+        assert_eq!(mirrored(false), 0);
+        assert!((70..130).contains(&mirrored(true)));
     }
 }

@@ -1,25 +1,28 @@
-//! The stream: lanes give sequences in turn, a planner lays them out, workers decode, batches come out in order.
+//! Batches: a planner lays them out, workers decode straight into them, they come out in order.
 //!
 //! ```text
 //! planner ──► batches without pixels, in order ──────────────► next()
 //!    └─────► jobs ──► worker, worker, … ──► each batch's own replies ─┘
 //! ```
-//! Both channels are bounded, so memory is `prefetch` batches and their jobs. What a batch holds does not depend on how
-//! many workers there are.
+//! Both channels are bounded, so memory is `prefetch` batches and their jobs. A worker writes an image into its place in the
+//! batch's buffer and goes on with whatever comes next: a slow image holds up only the batch that it belongs to. What a batch
+//! holds does not depend on how many workers there are.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use bytes::BytesMut;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use lcl_schemas::batch::Batch;
 use lcl_schemas::dataset::Header;
 
-use crate::config::{ConfigError, StreamConfig};
-use crate::cursor::{PieceAt, Position};
-use crate::lane::{Lane, Plan, Sequence};
-use crate::order::{Order, RowAt};
-use crate::pixels::{CropKey, Squares};
-use crate::read::{ReadError, Reader, SharedReader};
+use crate::config::{ConfigError, OnCorrupt, StreamConfig};
+use crate::cursor::{PassedOver, Position};
+use crate::filter::FilterError;
+use crate::mix::Given;
+use crate::pixels::{DrawKey, Squares};
+use crate::planner::{PieceImages, Planned, Planner, by_piece};
+use crate::read::{ReadError, SharedReader};
 
 /// Why a stream stops.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +30,22 @@ pub enum StreamError {
     /// A setting that cannot be.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A filter that is no predicate.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// The dataset cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// More ranks than the lanes can be shared among.
+    #[error(
+        "world_size = {world_size} does not divide {lanes} lanes: choose a divisor, or smaller block_row_groups where the dataset has too few blocks for more lanes"
+    )]
+    Ranks {
+        /// L.
+        lanes: usize,
+        /// W.
+        world_size: usize,
+    },
     /// A position of another dataset, or of other settings.
     #[error(
         "the position belongs to another {what} ({theirs:.12}, here {ours:.12}): resume with the one it was saved with"
@@ -44,15 +60,21 @@ pub enum StreamError {
     },
     /// Nothing to stream.
     #[error(
-        "no document of {dataset} is in the part asked for with at least {min_images} stored images ({passed_over} have fewer)"
+        "no document of {dataset} is in the part asked for with at least {min_images} stored images ({few} have fewer, the filter leaves out {filtered})", few = passed.few_images, filtered = passed.filtered
     )]
     NoDocuments {
         /// The folder.
         dataset: String,
         /// As configured.
         min_images: u32,
-        /// Documents passed over.
-        passed_over: u64,
+        /// Documents that were not taken.
+        passed: PassedOver,
+    },
+    /// A dataset that can never have its share.
+    #[error("{dataset} has no images: it can have no share of them, weigh by something else")]
+    NoImages {
+        /// The folder.
+        dataset: String,
     },
     /// A worker thread is gone, which only a bug can cause.
     #[error("a thread of the stream ended early; its message stands above")]
@@ -66,38 +88,43 @@ pub struct Delivered {
     pub batch: Batch,
     /// From here the next batch follows.
     pub position: Position,
-    /// The lowest epoch that any lane is in.
+    /// The lowest epoch that any dataset is in, in any lane of this rank.
     pub epoch: u64,
-    /// Documents passed over so far, because they have too few images.
-    pub passed_over: u64,
+    /// Documents not taken so far, by this rank.
+    pub passed: PassedOver,
+    /// What each dataset has given so far, to this rank.
+    pub given: Vec<Given>,
+    /// Images of this batch that did not decode and were left out; each named by shard, row group, row and place.
+    pub lost: Vec<String>,
 }
 
-/// Batches of one dataset, without end or once.
+/// Batches of one rank, without end or once.
 pub struct Stream {
     header: Header,
-    planned: Option<Receiver<Result<Planned, StreamError>>>,
+    planned: Option<Receiver<Result<Unfinished, StreamError>>>,
     planner: Option<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
 }
 
-/// When every lane has gone through so many epochs without a document there is none: a dataset of one usable document in
-/// L lanes is missed with a chance of e^-64.
-const EMPTY_EPOCHS: usize = 64;
-
 /// A batch whose pixels are on their way.
-struct Planned {
-    delivered: Delivered,
-    squares: Receiver<(usize, Result<Vec<u8>, ReadError>)>,
+struct Unfinished {
+    planned: Planned,
+    on_corrupt: OnCorrupt,
+    squares: Receiver<(usize, Result<Square, ReadError>)>,
 }
 
-/// The images that one piece brings to a batch.
+/// An image's part of a batch's buffer, and why there is nothing in it.
+struct Square {
+    pixels: BytesMut,
+    corrupt: Option<ReadError>,
+}
+
 struct Job {
-    at: RowAt,
-    epoch: u64,
-    document: u64,
-    /// Place in the row, index in the batch.
-    images: Vec<(u32, usize)>,
-    reply: Sender<(usize, Result<Vec<u8>, ReadError>)>,
+    images: PieceImages,
+    /// Index in the batch of the first.
+    first: usize,
+    pixels: Vec<BytesMut>,
+    reply: Sender<(usize, Result<Square, ReadError>)>,
 }
 
 impl Stream {
@@ -106,39 +133,31 @@ impl Stream {
     /// # Errors
     /// Settings, dataset or position that do not fit; see [`StreamError`].
     pub fn open(config: StreamConfig, from: Option<Position>) -> Result<Self, StreamError> {
-        config.validate()?;
-        let manifest = match &from {
-            Some(position) if config.manifest.is_empty() => position.manifest.clone(),
-            _ => config.manifest.clone(),
-        };
-        let reader = Arc::new(Reader::open(&config.dataset, &manifest)?);
-        let rows = reader.groups().iter().map(|group| group.rows).collect();
-        let order = Order::new(rows, config.seed, config.block_row_groups, config.lanes);
-        let plan = Plan {
-            reader: reader.clone(),
-            config: config.clone(),
-            order,
-        };
-        let planner = Planner::open(plan, from)?;
+        let planner = Planner::open(config.clone(), from.as_ref())?;
+        let header = planner.header().clone();
+        let readers: Arc<[SharedReader]> = planner.readers().into();
+        let config = Arc::new(config);
         let threads = config.worker_threads();
         let (jobs_in, jobs) = bounded(4 * threads);
         let (planned_in, planned) = bounded(config.prefetch);
         let workers = (0..threads)
             .map(|_| {
-                let (reader, config, jobs) = (reader.clone(), config.clone(), jobs.clone());
-                std::thread::spawn(move || decode(&reader, &config, &jobs))
+                let (readers, config, jobs) = (readers.clone(), config.clone(), jobs.clone());
+                std::thread::spawn(move || decode(&readers, &config, &jobs))
             })
             .collect();
-        let planner = std::thread::spawn(move || planner.run(&planned_in, &jobs_in));
+        let planner = std::thread::spawn(move || {
+            plan(planner, &config, &readers, &planned_in, &jobs_in);
+        });
         Ok(Self {
-            header: reader.header().clone(),
+            header,
             planned: Some(planned),
             planner: Some(planner),
             workers,
         })
     }
 
-    /// What is true of every row of the dataset.
+    /// What is true of every row of the dataset; of several, of the first, whose ids the others share.
     pub fn header(&self) -> &Header {
         &self.header
     }
@@ -153,7 +172,7 @@ impl Iterator for Stream {
             let ended = self.planner.take()?.join();
             return ended.is_err().then_some(Err(StreamError::WorkerGone));
         };
-        let finished = planned.and_then(Planned::with_pixels);
+        let finished = planned.and_then(Unfinished::with_pixels);
         if finished.is_err() {
             self.planned = None;
         }
@@ -165,267 +184,152 @@ impl Drop for Stream {
     fn drop(&mut self) {
         // The planner then fails to send and ends, the workers see no more jobs and end.
         self.planned = None;
-        for thread in self
-            .planner
-            .take()
-            .into_iter()
-            .chain(self.workers.drain(..))
-        {
+        let planner = self.planner.take();
+        for thread in planner.into_iter().chain(self.workers.drain(..)) {
             // A panic has already been reported on stderr.
             let _ = thread.join();
         }
     }
 }
 
-impl Planned {
-    fn with_pixels(mut self) -> Result<Delivered, StreamError> {
-        let batch = &mut self.delivered.batch;
-        let bytes = batch.edge * batch.edge * 3;
-        batch.pixels = vec![0; batch.images() * bytes];
-        for _ in 0..batch.images() {
-            let (index, square) = self.squares.recv().map_err(|_| StreamError::WorkerGone)?;
-            batch.pixels[index * bytes..][..bytes].copy_from_slice(&square?);
+/// Plans until the stream ends, fails, or nobody listens.
+fn plan(
+    mut planner: Planner,
+    config: &StreamConfig,
+    readers: &[SharedReader],
+    unfinished: &Sender<Result<Unfinished, StreamError>>,
+    jobs: &Sender<Job>,
+) {
+    loop {
+        let next = planner.next().and_then(|planned| {
+            // At the end every shard that was read has to have been what it should be.
+            let ended = planned.is_none();
+            readers
+                .iter()
+                .try_for_each(|reader| reader.verified(ended))?;
+            Ok(planned)
+        });
+        let planned = match next {
+            Ok(Some(planned)) => planned,
+            Ok(None) => return,
+            Err(error) => {
+                let _ = unfinished.send(Err(error));
+                return;
+            }
+        };
+        let bytes = config.edge * config.edge * 3;
+        let mut pixels = BytesMut::zeroed(planned.images.len() * bytes);
+        let (reply, squares) = bounded(planned.images.len().max(1));
+        let mut first = 0;
+        let of_pieces: Vec<_> = by_piece(&planned.images)
+            .map(|images| {
+                let count = images.places.len();
+                let job = Job {
+                    pixels: (0..count).map(|_| pixels.split_to(bytes)).collect(),
+                    images,
+                    first,
+                    reply: reply.clone(),
+                };
+                first += count;
+                job
+            })
+            .collect();
+        let batch = Unfinished {
+            planned,
+            on_corrupt: config.on_corrupt,
+            squares,
+        };
+        // First the batch, then its jobs: the consumer of a batch waits for the replies, never for a place here.
+        if unfinished.send(Ok(batch)).is_err() {
+            return;
         }
-        Ok(self.delivered)
+        for job in of_pieces {
+            if jobs.send(job).is_err() {
+                return;
+            }
+        }
     }
 }
 
 /// Decodes until there are no more jobs.
-fn decode(reader: &SharedReader, config: &StreamConfig, jobs: &Receiver<Job>) {
+fn decode(readers: &[SharedReader], config: &StreamConfig, jobs: &Receiver<Job>) {
     let mut squares = Squares::default();
     for job in jobs {
-        let stored = reader.pixels(job.at);
-        let mut stored = match stored {
+        let Job {
+            images,
+            first,
+            pixels,
+            reply,
+        } = job;
+        let reader = &readers[images.source];
+        let stored = match reader.pixels(images.at) {
             Ok(stored) => stored,
             Err(error) => {
                 // One reply is enough: the batch fails with it. If nobody listens any more, nobody misses it.
-                let _ = job.reply.send((0, Err(error)));
+                let _ = reply.send((first, Err(error)));
                 continue;
             }
         };
-        for (place, index) in job.images {
-            let about = CropKey {
+        for ((&place, mut pixels), index) in images.places.iter().zip(pixels).zip(first..) {
+            let about = DrawKey {
                 seed: config.seed,
-                epoch: job.epoch,
-                document: job.document,
+                epoch: images.epoch,
+                document: images.document,
                 place,
             };
-            let square = match stored.remove(&place) {
-                Some(encoded) => squares.square(&encoded, config.edge, config.crop, about),
+            let drawn = match stored.get(place) {
+                Some(encoded) => squares.draw(encoded, config, about, &mut pixels),
                 None => Err("has a BOI but no bytes".to_owned()),
             };
-            let square = square.map_err(|detail| {
-                reader.shard_error(
-                    job.at.group,
-                    Some(job.at.row),
-                    format!("image at place {place}: {detail}"),
-                )
+            let corrupt = drawn.err().map(|detail| {
+                let detail = format!("image at place {place}: {detail}");
+                reader.shard_error(images.at.group, Some(images.at.row), detail)
             });
-            let _ = job.reply.send((index, square));
+            let _ = reply.send((index, Ok(Square { pixels, corrupt })));
         }
     }
 }
 
-struct Planner {
-    plan: Plan,
-    lanes: Vec<Lane>,
-    turn: u64,
-    passed_over: u64,
-}
-
-impl Planner {
-    fn open(plan: Plan, from: Option<Position>) -> Result<Self, StreamError> {
-        let lanes = 0..plan.order.lanes();
-        let Some(position) = from else {
-            let lanes = lanes.map(|index| Lane::start(&plan, index)).collect();
-            return Ok(Self {
-                plan,
-                lanes,
-                turn: 0,
-                passed_over: 0,
-            });
-        };
-        let (manifest, identity) = (plan.reader.manifest().to_owned(), plan.config.identity());
-        for (what, theirs, ours) in [
-            ("manifest", &position.manifest, &manifest),
-            ("stream configuration", &position.stream, &identity),
-        ] {
-            if theirs != ours {
-                return Err(StreamError::OtherPosition {
-                    what,
-                    theirs: theirs.clone(),
-                    ours: ours.clone(),
-                });
+impl Unfinished {
+    fn with_pixels(self) -> Result<Delivered, StreamError> {
+        let Planned {
+            mut batch,
+            images,
+            position,
+            epoch,
+            passed,
+            given,
+        } = self.planned;
+        let mut squares: Vec<Option<BytesMut>> = vec![None; images.len()];
+        let mut lost = Vec::new();
+        for _ in 0..images.len() {
+            let (index, square) = self.squares.recv().map_err(|_| StreamError::WorkerGone)?;
+            let Square { pixels, corrupt } = square?;
+            match corrupt {
+                Some(error) if self.on_corrupt == OnCorrupt::Stop => return Err(error.into()),
+                Some(error) => lost.push((index, error.to_string())),
+                None => {}
             }
+            squares[index] = Some(pixels);
         }
-        if position.lanes.len() != plan.order.lanes() {
-            let detail = format!(
-                "{} lanes instead of {}",
-                position.lanes.len(),
-                plan.order.lanes()
-            );
-            return Err(ReadError::Position(detail).into());
+        let mut pixels = BytesMut::new();
+        for square in squares {
+            // Neighbours in one allocation: joined, not copied.
+            pixels.unsplit(square.expect("one reply for each image"));
         }
-        let lanes = lanes
-            .map(|index| Lane::resume(&plan, index, &position.lanes[index]))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            plan,
-            lanes,
-            turn: position.turn,
-            passed_over: position.passed_over,
+        batch.pixels = pixels.freeze();
+        lost.sort_by_key(|(index, _)| *index);
+        let (indices, lost): (Vec<_>, Vec<_>) = lost.into_iter().unzip();
+        if !indices.is_empty() {
+            batch = batch.without_images(&indices);
+        }
+        Ok(Delivered {
+            batch,
+            position,
+            epoch,
+            passed,
+            given,
+            lost,
         })
     }
-
-    /// Plans until the stream ends, fails, or nobody listens.
-    fn run(mut self, planned: &Sender<Result<Planned, StreamError>>, jobs: &Sender<Job>) {
-        let mut any = self.turn > 0;
-        loop {
-            let sequences = match self.sequences() {
-                Ok(sequences) if sequences.is_empty() && !any => {
-                    let _ = planned.send(Err(self.no_documents()));
-                    return;
-                }
-                Ok(sequences) if sequences.is_empty() => return,
-                Ok(sequences) => sequences,
-                Err(error) => {
-                    let _ = planned.send(Err(error.into()));
-                    return;
-                }
-            };
-            any = true;
-            let (batch, images) = self.batch(&sequences);
-            let (reply, squares) = bounded(images.len().max(1));
-            let delivered = Delivered {
-                batch,
-                position: self.position(),
-                epoch: self.lanes.iter().map(Lane::epoch).min().unwrap_or_default(),
-                passed_over: self.passed_over,
-            };
-            // First the batch, then its jobs: the consumer of a batch waits for the replies, never for a place here.
-            if planned.send(Ok(Planned { delivered, squares })).is_err() {
-                return;
-            }
-            for (at, epoch, document, images) in images_by_piece(&images) {
-                if jobs
-                    .send(Job {
-                        at,
-                        epoch,
-                        document,
-                        images,
-                        reply: reply.clone(),
-                    })
-                    .is_err()
-                {
-                    return;
-                }
-            }
-        }
-    }
-
-    /// The next B sequences, fewer at the end of a stream that ends.
-    fn sequences(&mut self) -> Result<Vec<Sequence>, ReadError> {
-        let mut sequences = Vec::with_capacity(self.plan.config.rows);
-        let mut idle = 0;
-        while sequences.len() < self.plan.config.rows && idle < self.lanes.len() * EMPTY_EPOCHS {
-            let lane = (self.turn % self.lanes.len() as u64) as usize;
-            self.turn += 1;
-            match self.lanes[lane].next(&mut self.passed_over)? {
-                Some(sequence) => {
-                    sequences.push(sequence);
-                    idle = 0;
-                }
-                None => idle += 1,
-            }
-        }
-        Ok(sequences)
-    }
-
-    fn position(&self) -> Position {
-        Position {
-            manifest: self.plan.reader.manifest().to_owned(),
-            stream: self.plan.config.identity(),
-            turn: self.turn,
-            passed_over: self.passed_over,
-            lanes: self.lanes.iter().map(Lane::position).collect(),
-        }
-    }
-
-    /// Sequences as a batch without pixels, and whose image each is.
-    fn batch(&self, sequences: &[Sequence]) -> (Batch, Vec<BatchImage>) {
-        let context = self.plan.config.context;
-        let places = sequences.len() * context;
-        let mut batch = Batch {
-            rows: sequences.len(),
-            context,
-            edge: self.plan.config.edge,
-            slots: self.plan.config.slots,
-            tokens: vec![0; places],
-            segments: vec![0; places],
-            positions: vec![0; places],
-            pixels: Vec::new(),
-            first_slots: Vec::new(),
-            has_context: Vec::new(),
-        };
-        let mut images = Vec::new();
-        for (row, sequence) in sequences.iter().enumerate() {
-            let mut start = row * context;
-            for (taken, segment) in sequence.iter().zip(1..) {
-                let length = taken.piece.tokens.len();
-                let range = start..start + length;
-                batch.tokens[range.clone()].copy_from_slice(&taken.piece.tokens);
-                batch.segments[range.clone()].fill(segment);
-                batch.positions[range]
-                    .iter_mut()
-                    .zip(0..)
-                    .for_each(|(position, index)| *position = index);
-                for image in &taken.piece.images {
-                    batch.first_slots.push((start + image.first_slot) as u32);
-                    batch.has_context.push(image.has_context);
-                    images.push(BatchImage {
-                        piece: taken.at,
-                        document: taken.document,
-                        place: image.place,
-                    });
-                }
-                start += length;
-            }
-        }
-        (batch, images)
-    }
-
-    fn no_documents(&self) -> StreamError {
-        StreamError::NoDocuments {
-            dataset: self.plan.config.dataset.display().to_string(),
-            min_images: self.plan.config.min_images,
-            passed_over: self.passed_over,
-        }
-    }
-}
-
-/// Whose an image of a batch is.
-struct BatchImage {
-    piece: PieceAt,
-    document: u64,
-    place: u32,
-}
-
-/// Images of one piece go to one worker: a document's pixels are then read once.
-fn images_by_piece(
-    images: &[BatchImage],
-) -> impl Iterator<Item = (RowAt, u64, u64, Vec<(u32, usize)>)> {
-    let mut index = 0;
-    images
-        .chunk_by(|a, b| a.piece == b.piece)
-        .map(move |images| {
-            let PieceAt(epoch, group, row, _) = images[0].piece;
-            let first = index;
-            index += images.len();
-            let places = images
-                .iter()
-                .zip(first..)
-                .map(|(image, index)| (image.place, index))
-                .collect();
-            (RowAt { group, row }, epoch, images[0].document, places)
-        })
 }

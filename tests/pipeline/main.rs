@@ -8,4 +8,5 @@ mod documents_become_shards;
 mod exported_encoder_agrees;
 mod loss_falls;
 mod road;
+mod served_batches_train_the_same;
 mod shards_become_batches;

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use lcl_ingest::Report;
 use lcl_ingest::config::{Config, Fetch, ProgressMode};
-use lcl_train::config::{Config as TrainConfig, DataConfig, ModelConfig};
+use lcl_shard::StreamConfig;
+use lcl_train::config::{Config as TrainConfig, ModelConfig};
 use tempfile::TempDir;
 
 use crate::support::scenes::{self, Corpus};
@@ -102,11 +103,11 @@ pub(crate) fn training(dataset: &Path, out: PathBuf, steps: u64) -> TrainConfig 
         out,
         steps,
         checkpoint_every: steps.div_ceil(2),
-        data: DataConfig {
+        data: StreamConfig {
             dataset: dataset.to_owned(),
             rows: 4,
             threads: 2,
-            ..DataConfig::default()
+            ..StreamConfig::default()
         },
         model: ModelConfig {
             edge: Some(32),

@@ -14,9 +14,9 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use lcl_ingest::config::{Config as IngestConfig, Fetch, ProgressMode};
-use lcl_shard::Part;
 use lcl_shard::inspect::{sql, stats};
-use lcl_train::config::{Config as TrainConfig, DataConfig, ModelConfig};
+use lcl_shard::{Part, StreamConfig};
+use lcl_train::config::{Config as TrainConfig, ModelConfig};
 use lcl_train::eval::Comparison;
 use lcl_train::export::Extent;
 use lcl_train::{checkpoint, eval, export};
@@ -35,7 +35,7 @@ struct Size {
 const FULL: Size = Size {
     pages: 800,
     held_out: 100,
-    steps: 130,
+    steps: 200,
     at_least: Some((5.0, 3.0)),
 };
 const SHORT: Size = Size {
@@ -213,11 +213,11 @@ fn training(size: &Size, folder: &Path, dataset: &Path) -> TrainConfig {
         out: folder.join("run"),
         steps: size.steps,
         checkpoint_every: size.steps,
-        data: DataConfig {
+        data: StreamConfig {
             dataset: dataset.to_owned(),
             rows: 20,
             holdout: 0.0,
-            ..DataConfig::default()
+            ..StreamConfig::default()
         },
         model: ModelConfig {
             edge: Some(64),

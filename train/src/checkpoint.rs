@@ -126,9 +126,15 @@ fn stale(mut steps: Vec<u64>, keep: usize) -> Vec<u64> {
 fn list(run: &Path) -> Result<Vec<u64>, CheckpointError> {
     let mut steps = Vec::new();
     for entry in fs::read_dir(run).map_err(at(run))? {
-        let name = entry.map_err(at(run))?.file_name();
-        let step = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-        steps.extend(step.and_then(|step| step.parse::<u64>().ok()));
+        let entry = entry.map_err(at(run))?;
+        let name = entry.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let step = digits.and_then(|digits| digits.parse::<u64>().ok());
+        // Only what was made here: other folders with such names are somebody else's.
+        let ours = step.is_some_and(|step| digits == Some(&format!("{step:08}")));
+        if ours && entry.path().join(WEIGHTS_FILE).is_file() {
+            steps.extend(step);
+        }
     }
     Ok(steps)
 }
@@ -198,7 +204,11 @@ mod tests {
     #[test]
     fn an_unfinished_checkpoint_is_not_found() {
         let run = tempfile::tempdir().expect("a temporary folder");
-        fs::create_dir(run.path().join(".step-00000007")).expect("made");
+        for name in [".step-00000007", "step-00000099", "step-7", "step-x"] {
+            fs::create_dir(run.path().join(name)).expect("made");
+        }
         assert!(matches!(find(run.path()), Err(CheckpointError::None(_))));
+        prune(run.path(), 1).expect("nothing of ours");
+        assert!(run.path().join("step-7").exists());
     }
 }

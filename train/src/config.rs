@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use lcl_shard::{Crop, Part, StreamConfig};
+use lcl_shard::{Part, Passes, StreamConfig};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -37,7 +37,7 @@ pub enum ConfigError {
 }
 
 /// Settings that may differ when a run goes on: they decide where and how fast, not what is learned.
-const FREE_TO_CHANGE: [&str; 7] = [
+const FREE_TO_CHANGE: [&str; 13] = [
     "out",
     "backend",
     "checkpoint_every",
@@ -45,6 +45,12 @@ const FREE_TO_CHANGE: [&str; 7] = [
     "data.dataset",
     "data.threads",
     "data.prefetch",
+    "data.manifest",
+    "data.on_corrupt",
+    "data.verify",
+    "remote.token_file",
+    "remote.authority",
+    "remote.retry_s",
 ];
 
 /// Where tensors live and are computed.
@@ -80,7 +86,9 @@ pub struct Config {
     pub checkpoint_every: u64,
     /// Checkpoints kept, the latest.
     pub keep_checkpoints: usize,
-    pub data: DataConfig,
+    /// The stream; what follows from the model or the run is set there, see [`Config::stream`].
+    pub data: StreamConfig,
+    pub remote: RemoteConfig,
     pub model: ModelConfig,
     pub loss: LossConfig,
     pub optimizer: OptimizerConfig,
@@ -95,7 +103,8 @@ impl Default for Config {
             backend: Backend::Flex,
             checkpoint_every: 500,
             keep_checkpoints: 2,
-            data: DataConfig::default(),
+            data: StreamConfig::default(),
+            remote: RemoteConfig::default(),
             model: ModelConfig::default(),
             loss: LossConfig::default(),
             optimizer: OptimizerConfig::default(),
@@ -103,39 +112,26 @@ impl Default for Config {
     }
 }
 
-/// The settings of the stream that do not follow from the model or the run; see [`StreamConfig`].
+/// How a server of `data.dataset = "grpc://…"` is reached.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct DataConfig {
-    pub dataset: PathBuf,
-    /// Rows of a batch.
-    pub rows: usize,
-    pub holdout: f64,
-    pub min_images: u32,
-    pub max_images: usize,
-    pub crop: Crop,
-    pub lanes: usize,
-    pub bins: usize,
-    pub block_row_groups: usize,
-    pub threads: usize,
-    pub prefetch: usize,
+pub struct RemoteConfig {
+    /// A file that holds its token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// PEM of who signed its certificate; unset: those whom the system knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<PathBuf>,
+    /// For how long a server that is away is asked again.
+    pub retry_s: f64,
 }
 
-impl Default for DataConfig {
+impl Default for RemoteConfig {
     fn default() -> Self {
-        let stream = StreamConfig::default();
         Self {
-            dataset: stream.dataset,
-            rows: stream.rows,
-            holdout: stream.holdout,
-            min_images: stream.min_images,
-            max_images: stream.max_images,
-            crop: stream.crop,
-            lanes: stream.lanes,
-            bins: stream.bins,
-            block_row_groups: stream.block_row_groups,
-            threads: stream.threads,
-            prefetch: stream.prefetch,
+            token_file: None,
+            authority: None,
+            retry_s: 300.0,
         }
     }
 }
@@ -183,28 +179,68 @@ impl ModelConfig {
 }
 
 impl Config {
-    /// The stream that this run trains on: without end, all but what is held out.
+    /// The stream that this run trains on: without end, all but what is held out, in the model's sizes.
     pub fn stream(&self) -> StreamConfig {
-        let (shape, data) = (self.model.shape(), self.data.clone());
+        let shape = self.model.shape();
         StreamConfig {
-            dataset: data.dataset,
             part: Part::Train,
-            holdout: data.holdout,
+            passes: Passes::Endless,
             seed: self.seed,
             context: shape.context,
-            rows: data.rows,
             edge: shape.edge,
             slots: shape.slots(),
-            min_images: data.min_images,
-            max_images: data.max_images,
-            crop: data.crop,
-            lanes: data.lanes,
-            bins: data.bins,
-            block_row_groups: data.block_row_groups,
-            threads: data.threads,
-            prefetch: data.prefetch,
-            ..StreamConfig::default()
+            rank: 0,
+            world_size: 1,
+            ..self.data.clone()
         }
+    }
+
+    /// The same with every setting of the stream as it is.
+    pub fn resolved(&self) -> Self {
+        Self {
+            data: self.stream(),
+            ..self.clone()
+        }
+    }
+
+    /// A setting of the stream that was given though it follows from others.
+    fn derived_twice(&self) -> Option<(&'static str, &'static str)> {
+        type Of<'a> = &'a dyn Fn(&StreamConfig) -> String;
+        let (derived, default) = (self.stream(), StreamConfig::default());
+        let set = |given: Of<'_>| {
+            let value = given(&self.data);
+            value != given(&derived) && value != given(&default)
+        };
+        let settings: [(&str, &str, Of<'_>); 8] = [
+            ("data.part", "train; eval measures the others", &|s| {
+                format!("{:?}", s.part)
+            }),
+            ("data.passes", "endless; set steps", &|s| {
+                format!("{:?}", s.passes)
+            }),
+            ("data.seed", "left out; set seed", &|s| s.seed.to_string()),
+            ("data.context", "left out; set model.context", &|s| {
+                s.context.to_string()
+            }),
+            ("data.edge", "left out; set model.edge", &|s| {
+                s.edge.to_string()
+            }),
+            (
+                "data.slots",
+                "left out; it follows from model.edge and model.patch",
+                &|s| s.slots.to_string(),
+            ),
+            ("data.rank", "left out: one process trains", &|s| {
+                s.rank.to_string()
+            }),
+            ("data.world_size", "left out: one process trains", &|s| {
+                s.world_size.to_string()
+            }),
+        ];
+        settings
+            .into_iter()
+            .find(|(_, _, of)| set(*of))
+            .map(|(key, rule, _)| (key, rule))
     }
 
     /// The first rule that is broken.
@@ -214,7 +250,10 @@ impl Config {
             |part: usize, whole: usize| part > 0 && whole > 0 && whole.is_multiple_of(part);
         let unset = [
             ("out", self.out.as_os_str().is_empty()),
-            ("data.dataset", self.data.dataset.as_os_str().is_empty()),
+            (
+                "data.dataset",
+                self.data.dataset.as_os_str().is_empty() && self.data.mix.is_empty(),
+            ),
         ];
         if let Some((key, _)) = unset.into_iter().find(|(_, unset)| *unset) {
             return Err(ConfigError::Missing(key));
@@ -233,6 +272,9 @@ impl Config {
             let rule = "from 1 to 65536";
             return Err(ConfigError::Value { key, rule });
         }
+        if let Some((key, rule)) = self.derived_twice() {
+            return Err(ConfigError::Value { key, rule });
+        }
         let (optimizer, loss) = (&self.optimizer, &self.loss);
         let share = |beta: f32| (0.0..1.0).contains(&beta);
         let weight = |weight: f64| weight.is_finite() && weight >= 0.0;
@@ -241,6 +283,11 @@ impl Config {
             ("checkpoint_every", "at least 1", self.checkpoint_every > 0),
             ("keep_checkpoints", "at least 1", self.keep_checkpoints > 0),
             ("data.rows", "at least 1", self.data.rows > 0),
+            (
+                "remote.retry_s",
+                "from 0 to 86400 seconds",
+                (0.0..=86_400.0).contains(&self.remote.retry_s),
+            ),
             (
                 "data.holdout",
                 "in [0, 1)",
@@ -343,7 +390,7 @@ impl Config {
                 text_layers: Some(shape.text_layers),
                 text_heads: Some(shape.text_heads),
             },
-            ..self.clone()
+            ..self.resolved()
         };
         let table = toml::Table::try_from(&resolved).expect("plain values and tables");
         let mut leaves = BTreeMap::new();
@@ -403,10 +450,18 @@ mod tests {
             "optimizer.clip_norm=1.0",
             "model.edge=96",
         ]);
-        let config: Config = resolve(None, &set).expect("valid");
+        let mut config: Config = resolve(None, &set).expect("valid");
         config.validate().expect("complete");
-        let text = toml::to_string(&config).expect("serialisable");
-        assert_eq!(toml::from_str::<Config>(&text).expect("valid"), config);
+        for mixed in [false, true] {
+            if mixed {
+                config.data.dataset = PathBuf::new();
+                config.data.mix = vec![lcl_shard::Source::default(); 2];
+            }
+            let text = toml::to_string(&config.resolved()).expect("serialisable");
+            let read: Config = toml::from_str(&text).expect("valid");
+            assert_eq!(read, config.resolved());
+            read.validate().expect("as usable as it was");
+        }
     }
 
     #[test]
@@ -423,6 +478,8 @@ mod tests {
             ("model.edge=800000000", "model.edge"),
             ("data.lanes=0", "data.lanes"),
             ("data.bins=0", "data.bins"),
+            ("data.edge=96", "data.edge"),
+            ("data.part=all", "data.part"),
         ] {
             let set = overrides(&["out=/a", "data.dataset=/b", setting]);
             let config: Config = resolve(None, &set).expect("of the right type");

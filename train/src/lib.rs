@@ -17,6 +17,7 @@ pub mod config;
 pub mod data;
 pub mod eval;
 pub mod export;
+pub mod feed;
 pub mod init;
 pub mod loss;
 pub mod model;

@@ -169,7 +169,12 @@ fn main() -> ExitCode {
                 || error.is::<ConfigError>()
                 || matches!(
                     error.downcast_ref(),
-                    Some(RunError::Config(_) | RunError::Occupied(_) | RunError::Superseded { .. })
+                    Some(
+                        RunError::Config(_)
+                            | RunError::Occupied(_)
+                            | RunError::Busy(_)
+                            | RunError::Superseded { .. }
+                    )
                 );
             ExitCode::from(if mistake { 2 } else { 1 })
         }

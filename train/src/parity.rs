@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
+use bytes::Bytes;
 use lcl_schemas::batch::Batch;
 use lcl_schemas::vocabulary::Vocabulary;
 use serde::Serialize;
@@ -141,7 +142,7 @@ pub(crate) fn published_batch(
             .map(|place| (place % context) as u32)
             .collect(),
         tokens,
-        pixels: Vec::new(),
+        pixels: Bytes::new(),
         first_slots,
         has_context,
     }

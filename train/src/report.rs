@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::step::Measured;
 
 /// One line of `metrics.jsonl`. Losses are unweighted but for `total`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     /// Steps done, this one included.
     pub step: u64,
@@ -29,6 +29,11 @@ pub struct Line {
     /// The part of it spent waiting for the batch.
     pub data_wait_seconds: f64,
     pub epoch: u64,
+    /// Images of the batch that did not decode and were left out.
+    pub lost_images: usize,
+    /// Share that each of several datasets has had so far, of what is weighed; nothing for one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<f64>,
 }
 
 impl Line {
@@ -48,6 +53,8 @@ impl Line {
             seconds,
             data_wait_seconds: waited,
             epoch,
+            lost_images: 0,
+            shares: Vec::new(),
         }
     }
 }
@@ -129,6 +136,8 @@ mod tests {
             seconds: 0.5,
             data_wait_seconds: 0.1,
             epoch: 0,
+            lost_images: 0,
+            shares: Vec::new(),
         };
         let mut metrics = Metrics::open(&path, 0).expect("opened");
         for step in 1..=3 {

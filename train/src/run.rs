@@ -13,12 +13,13 @@ use std::time::Instant;
 
 use lcl_schemas::batch::Batch;
 use lcl_schemas::dataset::{HEADER_FILE, Header, TOKENIZER_FILE};
-use lcl_shard::{Position, Stream, StreamError};
+use lcl_shard::{Delivered, Position};
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::checkpoint::{self, CONFIG_FILE, CheckpointError, Companions, Progress};
 use crate::config::{Config, ConfigError};
+use crate::feed::{Feed, FeedError};
 use crate::init::training_model;
 use crate::model::Lcl;
 use crate::progress::Watch;
@@ -26,6 +27,8 @@ use crate::report::{Line, Metrics, Report};
 use crate::step::{StepError, Trainer};
 
 const METRICS_FILE: &str = "metrics.jsonl";
+/// Locked by the process that trains.
+const LOCK_FILE: &str = ".lock";
 
 /// Why a run ended early. What was saved before stays.
 #[derive(Debug, Error)]
@@ -34,12 +37,14 @@ pub enum RunError {
     Config(#[from] ConfigError),
     #[error("{} holds a run already: choose another `out`, or go on with --resume", .0.display())]
     Occupied(PathBuf),
+    #[error("another process trains in {}: wait for it, or choose another `out`", .0.display())]
+    Busy(PathBuf),
     #[error("{checkpoint} is not the latest of the run in {out}: resume from the latest, or choose another `out`", checkpoint = checkpoint.display(), out = out.display())]
     Superseded { checkpoint: PathBuf, out: PathBuf },
     #[error("{path}: {source}", path = path.display())]
     File { path: PathBuf, source: io::Error },
     #[error(transparent)]
-    Stream(#[from] StreamError),
+    Feed(#[from] FeedError),
     #[error("the dataset has nothing to train on after step {step}")]
     Exhausted { step: u64 },
     #[error(transparent)]
@@ -64,6 +69,10 @@ pub struct Delivery<P> {
     pub batch: Batch,
     pub position: P,
     pub epoch: u64,
+    /// Images of this batch that did not decode, each with its place.
+    pub lost: Vec<String>,
+    /// Share that each of several datasets has had so far; nothing for one.
+    pub shares: Vec<f64>,
 }
 
 /// Trains as `config` says, from the beginning or from a checkpoint (or the latest in a run's folder).
@@ -76,34 +85,54 @@ pub fn run(config: &Config, resume: Option<&Path>) -> Result<Report, RunError> {
         .transpose()?;
     let (step, position) = progress.map(|done| (done.step, done.stream)).unzip();
     let step = step.unwrap_or(0);
-    claim(&config.out, from.as_deref())?;
+    // Held until the run ends: two of them would write over each other.
+    let _lock = claim(&config.out, from.as_deref())?;
 
-    let stream = Stream::open(config.stream(), position)?;
-    let header = stream.header().clone();
+    let feed = Feed::open(config, position)?;
+    let header = feed.header().clone();
     let trainer = trainer(config, &header, from.as_deref())?;
-    let companions = companions(config, &header)?;
-    let deliveries = stream.map(|delivered| {
-        let delivered = delivered?;
-        Ok(Delivery {
-            batch: delivered.batch,
-            position: delivered.position,
-            epoch: delivered.epoch,
-        })
-    });
+    let companions = companions(config, &header, feed.tokenizer(config)?);
+    let deliveries = feed.map(|delivered| Ok(delivery(config, delivered?)));
     train(config, trainer, deliveries, step, from, &companions)
 }
 
+fn delivery(config: &Config, delivered: Delivered) -> Delivery<Position> {
+    let units = delivered
+        .given
+        .iter()
+        .map(|given| given.units(config.data.weigh) as f64);
+    let all: f64 = units.clone().sum();
+    let shares = match delivered.given.len() {
+        1 => Vec::new(),
+        _ => units.map(|units| units / all.max(1.0)).collect(),
+    };
+    Delivery {
+        batch: delivered.batch,
+        position: delivered.position,
+        epoch: delivered.epoch,
+        lost: delivered.lost,
+        shares,
+    }
+}
+
 /// Refuses a folder that holds another run, or a later state of this one.
-fn claim(out: &Path, from: Option<&Path>) -> Result<(), RunError> {
+fn claim(out: &Path, from: Option<&Path>) -> Result<fs::File, RunError> {
     fs::create_dir_all(out).map_err(at(out))?;
+    let path = out.join(LOCK_FILE);
+    let lock = fs::File::create(&path).map_err(at(&path))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Err(RunError::Busy(out.to_owned())),
+        Err(fs::TryLockError::Error(error)) => return Err(at(&path)(error)),
+    }
     match (checkpoint::find(out), from) {
-        (Ok(latest), Some(from)) if same(&latest, from) => Ok(()),
+        (Ok(latest), Some(from)) if same(&latest, from) => Ok(lock),
         (Ok(_), Some(from)) => Err(RunError::Superseded {
             checkpoint: from.to_owned(),
             out: out.to_owned(),
         }),
         // Without a checkpoint there is nothing to lose: a run that was killed early begins again.
-        (Err(_), _) => Ok(()),
+        (Err(_), _) => Ok(lock),
         (Ok(_), None) => Err(RunError::Occupied(out.to_owned())),
     }
 }
@@ -133,23 +162,18 @@ fn trainer(config: &Config, header: &Header, from: Option<&Path>) -> Result<Trai
 }
 
 /// What makes a checkpoint usable without its run and dataset.
-fn companions(config: &Config, header: &Header) -> Result<Companions, RunError> {
-    let mut files = vec![
+fn companions(config: &Config, header: &Header, tokenizer: Option<Vec<u8>>) -> Companions {
+    let files = [
         (CONFIG_FILE, config_text(config).into_bytes()),
         (HEADER_FILE, header.to_json()),
     ];
-    let tokenizer = config.data.dataset.join(TOKENIZER_FILE);
-    if tokenizer.exists() {
-        files.push((
-            TOKENIZER_FILE,
-            fs::read(&tokenizer).map_err(at(&tokenizer))?,
-        ));
-    }
-    Ok(files)
+    let tokenizer = tokenizer.map(|json| (TOKENIZER_FILE, json));
+    files.into_iter().chain(tokenizer).collect()
 }
 
 fn config_text(config: &Config) -> String {
-    toml::to_string(config).expect("a configuration read from TOML can be written as TOML")
+    toml::to_string(&config.resolved())
+        .expect("a configuration read from TOML can be written as TOML")
 }
 
 /// The loop, from whatever gives batches. `step` are done; `last` is the checkpoint they ended in.
@@ -183,13 +207,20 @@ pub fn train<P: Serialize>(
             })?;
         step += 1;
 
-        let done = Line::new(
-            step,
-            delivery.epoch,
-            &measured,
-            asked.elapsed().as_secs_f64(),
-            waited,
-        );
+        for image in &delivery.lost {
+            eprintln!("left out at step {step}: {image}");
+        }
+        let done = Line {
+            lost_images: delivery.lost.len(),
+            shares: delivery.shares,
+            ..Line::new(
+                step,
+                delivery.epoch,
+                &measured,
+                asked.elapsed().as_secs_f64(),
+                waited,
+            )
+        };
         metrics.add(&done).map_err(at(&path))?;
         watch.step(&done);
         line = Some(done);

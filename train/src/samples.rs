@@ -1,5 +1,6 @@
 //! Small packed batches for tests, in the ids of `parity_tiny`: 95 BOS, 96 EOS, 97 slot, 98 BOI, 99 EOI.
 
+use bytes::Bytes;
 use lcl_schemas::batch::Batch;
 use lcl_schemas::vocabulary::Vocabulary;
 
@@ -37,10 +38,11 @@ pub(crate) fn packed(rows: &[&[&[u32]]], context: usize, first_image: usize) -> 
         tokens: vec![0; places],
         segments: vec![0; places],
         positions: vec![0; places],
-        pixels: Vec::new(),
+        pixels: Bytes::new(),
         first_slots: Vec::new(),
         has_context: Vec::new(),
     };
+    let mut shown = Vec::new();
     for (row, documents) in rows.iter().enumerate() {
         let mut place = row * context;
         for (segment, document) in documents.iter().enumerate() {
@@ -52,8 +54,8 @@ pub(crate) fn packed(rows: &[&[&[u32]]], context: usize, first_image: usize) -> 
                         .any(|id| !vocabulary.is_special(*id));
                     batch.has_context.push(text);
                     batch.first_slots.push(place as u32 + 1);
-                    let shown = first_image + batch.first_slots.len();
-                    batch.pixels.extend(pixels(shown, shape.edge));
+                    let image = first_image + batch.first_slots.len();
+                    shown.extend(pixels(image, shape.edge));
                 }
                 for id in spelled(id, &vocabulary, shape.slots()) {
                     batch.tokens[place] = id;
@@ -64,6 +66,7 @@ pub(crate) fn packed(rows: &[&[&[u32]]], context: usize, first_image: usize) -> 
             }
         }
     }
+    batch.pixels = shown.into();
     batch
 }
 

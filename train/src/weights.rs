@@ -57,8 +57,8 @@ pub fn save<M: Module>(
         path: path.to_owned(),
         source,
     };
-    let scratch = path.with_extension("partial");
-    let mut file = BufWriter::new(File::create(&scratch).map_err(file_error)?);
+    let scratch = Scratch::beside(path).map_err(file_error)?;
+    let mut file = BufWriter::new(File::create(&scratch.0).map_err(file_error)?);
     write_header(&mut file, &header(module, metadata)).map_err(file_error)?;
     let mut outcome = Ok(());
     names::for_each(module, |Named { name, values, .. }| {
@@ -74,7 +74,25 @@ pub fn save<M: Module>(
         .into_inner()
         .map_err(|error| file_error(error.into_error()))?;
     file.sync_all().map_err(file_error)?;
-    fs::rename(&scratch, path).map_err(file_error)
+    fs::rename(&scratch.0, path).map_err(file_error)
+}
+
+/// A file on its way to its name; removed when it does not get there.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn beside(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let scratch = format!(".{}.{}.partial", name.to_string_lossy(), std::process::id());
+        Ok(Self(path.with_file_name(scratch)))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Once it has its name there is nothing here.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// The format is written here because the crate would keep a second copy of all weights in memory and put the

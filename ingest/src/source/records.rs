@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
+use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
@@ -32,6 +33,14 @@ pub(crate) enum RecordsError {
     /// The stream breaks off or is damaged.
     #[error("line {line}: {source}")]
     Read { line: u64, source: io::Error },
+    /// More blank bytes in a row than a record may have.
+    #[error("line {line}: nothing but blank lines for more than {limit} bytes")]
+    Blank { line: u64, limit: usize },
+    /// Records that were ingested are not what they were.
+    #[error(
+        "records {first} to {last} differ from what was ingested of it: give changed records in a file of their own, or use another --out"
+    )]
+    Changed { first: u64, last: u64 },
     /// Fewer records than the dataset's commits say that it has.
     #[error(
         "it ends within {claimed} records that a commit of the dataset claims: that commit is damaged, remove it"
@@ -82,17 +91,18 @@ impl<'a> Records<'a> {
         Ok(next)
     }
 
-    /// Passes over `count` records.
-    pub(crate) fn skip(&mut self, count: u64) -> Result<(), RecordsError> {
+    /// Passes over `count` records, and gives their hash.
+    pub(crate) fn skip(&mut self, count: u64) -> Result<RecordsHash, RecordsError> {
+        let mut hash = RecordsHash::default();
         for _ in 0..count {
-            if self.next()?.is_none() {
-                return Err(RecordsError::Short { claimed: count });
-            }
+            let next = self.next()?;
+            hash.add(&next.ok_or(RecordsError::Short { claimed: count })?);
         }
-        Ok(())
+        Ok(hash)
     }
 
     fn read(&mut self) -> Result<Option<Record>, RecordsError> {
+        let mut blank = 0;
         loop {
             self.line += 1;
             let line = self.line;
@@ -111,13 +121,35 @@ impl<'a> Records<'a> {
             if line == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
                 bytes.drain(..BYTE_ORDER_MARK.len());
             }
+            blank += bytes.len();
             let text = bytes.trim_ascii_end().len();
             bytes.truncate(text);
             if !bytes.trim_ascii_start().is_empty() {
                 let bytes = (bytes.len() <= self.limit).then_some(bytes);
                 return Ok(Some(Record { line, bytes }));
             }
+            // A few kB of a zip can be gigabytes of these.
+            if blank > self.limit {
+                let limit = self.limit;
+                return Err(RecordsError::Blank { line, limit });
+            }
         }
+    }
+}
+
+/// The hash of consecutive records, whatever they are wrapped in.
+#[derive(Clone, Default)]
+pub(crate) struct RecordsHash(Sha256);
+
+impl RecordsHash {
+    pub(crate) fn add(&mut self, record: &Record) {
+        // One that is too long is not held, and known to be that.
+        self.0.update(record.bytes.as_deref().unwrap_or(b"\0"));
+        self.0.update(b"\n");
+    }
+
+    pub(crate) fn hex(self) -> String {
+        format!("{:x}", self.0.finalize())
     }
 }
 
@@ -228,10 +260,26 @@ mod tests {
     fn passing_over_more_records_than_there_are_ends_with_an_error() {
         let mut reader = &b"a\nb\n"[..];
         let mut records = Records::new(&mut reader, 9);
-        assert!(matches!(
-            records.skip(u64::MAX),
-            Err(RecordsError::Short { .. })
-        ));
+        let skipped = records.skip(u64::MAX).map(RecordsHash::hex);
+        assert!(matches!(skipped, Err(RecordsError::Short { .. })));
+    }
+
+    #[test]
+    fn endless_blank_lines_end_with_an_error() {
+        let mut reader = BufReader::new(std::io::repeat(b'\n'));
+        let mut records = Records::new(&mut reader, 9);
+        assert!(matches!(records.next(), Err(RecordsError::Blank { .. })));
+    }
+
+    #[test]
+    fn the_hash_of_records_knows_their_bounds_and_not_their_wrapping() {
+        let hash = |text: &[u8], count| {
+            let mut reader = text;
+            let hash = Records::new(&mut reader, 9).skip(count);
+            hash.expect("so many").hex()
+        };
+        assert_eq!(hash(b"a\nb\n", 2), hash(b"\na\r\n\nb", 2));
+        assert_ne!(hash(b"ab\n", 1), hash(b"a\nb\n", 2));
     }
 
     #[test]

@@ -73,9 +73,9 @@ fn a_killed_run_goes_on_to_the_same_dataset_byte_for_byte() {
 #[test]
 fn a_shard_that_was_lost_or_cut_short_is_made_anew() {
     let bench = Bench::new();
-    let documents = corpus(&bench, 10, "http://a.example");
-    bench.documents("a.jsonl", &documents);
-    bench.documents("b.jsonl", &documents[..1]);
+    let documents = corpus(&bench, 11, "http://a.example");
+    bench.documents("a.jsonl", &documents[..10]);
+    bench.documents("b.jsonl", &documents[10..]);
     crate::support::succeeds(&bench.run(&["a.jsonl"], "out", &FURTHER));
     let rows = bench.rows("out");
     let shards: Vec<_> = bench
@@ -93,7 +93,9 @@ fn a_shard_that_was_lost_or_cut_short_is_made_anew() {
     let error = crate::support::stderr(&output);
     assert!(error.contains("ingest a.jsonl again"), "{error}");
 
-    crate::support::succeeds(&bench.run(&["a.jsonl"], "out", &FURTHER));
+    // Units are made anew in their old bounds, whatever a unit would be now.
+    let larger = ["--images-dir", "images", "--set", "unit_records=9"];
+    crate::support::succeeds(&bench.run(&["a.jsonl"], "out", &larger));
     let commits = bench.commits("out");
     let generations: Vec<_> = commits
         .iter()

@@ -21,6 +21,7 @@ use futures::StreamExt;
 use lcl_schemas::row;
 use url::Url;
 
+use crate::config::Verify;
 use crate::read::{ReadError, Reader};
 
 /// Why a question has no answer.
@@ -81,7 +82,7 @@ const IMAGES_VIEW: &str = "
 /// # Errors
 /// [`SqlError::Read`] where there is no dataset.
 pub async fn open(dataset: &Path) -> Result<SessionContext, SqlError> {
-    let reader = Reader::open(dataset, "")?;
+    let reader = Reader::open(dataset, "", Verify::Size)?;
     let mut shards: Vec<&str> = reader
         .groups()
         .iter()
@@ -130,6 +131,26 @@ pub async fn query(context: &SessionContext, sql: &str) -> Result<DataFrame, Sql
         .with_allow_dml(false)
         .with_allow_statements(false);
     Ok(context.sql_with_options(sql, questions).await?)
+}
+
+/// An answer that broke off while shards were read, as the shard that is to blame where there is one: the reader of tables
+/// does not say which file it was at. Hashes the dataset.
+pub fn blame(dataset: &Path, error: SqlError) -> SqlError {
+    let reading = match &error {
+        SqlError::Query(error) => matches!(
+            error.find_root(),
+            DataFusionError::ParquetError(_)
+                | DataFusionError::ArrowError(..)
+                | DataFusionError::ObjectStore(_)
+                | DataFusionError::External(_)
+        ),
+        _ => false,
+    };
+    let checked = || Reader::open(dataset, "", Verify::Sha256)?.verify_all();
+    match reading.then(checked) {
+        Some(Err(damaged)) => SqlError::Read(damaged),
+        Some(Ok(())) | None => error,
+    }
 }
 
 /// Answers a query to `out`.

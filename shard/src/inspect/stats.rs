@@ -8,6 +8,7 @@ use lcl_schemas::dataset::{COMMITS_DIR, Commit, live};
 use lcl_schemas::outcome::{DocumentOutcome, Outcome};
 use serde::Serialize;
 
+use crate::config::Verify;
 use crate::read::{ReadError, Reader};
 
 /// A dataset in numbers.
@@ -44,7 +45,7 @@ pub struct Stats {
 /// # Errors
 /// A dataset or commit that cannot be read.
 pub fn stats(dataset: &Path) -> Result<Stats, ReadError> {
-    let reader = Reader::open(dataset, "")?;
+    let reader = Reader::open(dataset, "", Verify::Size)?;
     let commits = live(commits(dataset)?);
     let mut stats = Stats {
         tokenizer: reader.header().tokenizer.name.clone(),

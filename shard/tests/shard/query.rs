@@ -119,6 +119,25 @@ fn statistics_add_up() {
 }
 
 #[test]
+fn a_query_that_meets_a_damaged_shard_names_it() {
+    let folder = dataset();
+    let path = folder.path().join("part-1.parquet");
+    let whole = std::fs::read(&path).expect("written");
+    let mut damaged = whole.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle - 3000..middle].fill(b'X');
+    for bytes in [&damaged[..], &whole[..100]] {
+        std::fs::write(&path, bytes).expect("writable");
+        let dataset = folder.path().to_str().expect("a plain path");
+        let query = "SELECT id, tokens, texts, images, image_bytes FROM documents";
+        let output = lcl_shard(&["sql", dataset, query, "--format", "json"]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("part-1.parquet"), "{error}");
+    }
+}
+
+#[test]
 fn lists_stand_in_csv_as_json() {
     let folder = dataset();
     let spans = "SELECT id, spans FROM documents WHERE id = 'document-0000'";

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lcl_schemas::batch::Batch;
-use lcl_shard::{Part as StreamPart, Passes, Position, Stream, StreamConfig, StreamError};
+use lcl_shard::{
+    OnCorrupt, Part as StreamPart, PassedOver, Passes, Position, Stream, StreamConfig, StreamError,
+    Verify,
+};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::fixture::{Part, V, colour, usual, write};
 
-const SLOTS: usize = 4;
+pub(crate) const SLOTS: usize = 4;
 
-fn config(dataset: &Path) -> StreamConfig {
+pub(crate) fn config(dataset: &Path) -> StreamConfig {
     StreamConfig {
         dataset: dataset.to_owned(),
         part: StreamPart::All,
@@ -28,13 +31,17 @@ fn config(dataset: &Path) -> StreamConfig {
     }
 }
 
-fn dataset(documents: &[Vec<Part>], group: usize) -> TempDir {
+pub(crate) fn dataset(documents: &[Vec<Part>], group: usize) -> TempDir {
     let folder = TempDir::new().expect("a temporary folder");
     write(folder.path(), documents, group);
     folder
 }
 
-fn batches(config: StreamConfig, from: Option<Position>, count: usize) -> Vec<(Batch, Position)> {
+pub(crate) fn batches(
+    config: StreamConfig,
+    from: Option<Position>,
+    count: usize,
+) -> Vec<(Batch, Position)> {
     let stream = Stream::open(config, from).expect("a valid dataset");
     let batches: Result<Vec<_>, _> = stream.take(count).collect();
     batches
@@ -46,13 +53,13 @@ fn batches(config: StreamConfig, from: Option<Position>, count: usize) -> Vec<(B
 
 /// Ids of each document by its number, slots and special ids left out, and its images' places.
 #[derive(Default, PartialEq, Debug)]
-struct Seen {
+pub(crate) struct Seen {
     text_ids: usize,
-    places: Vec<u8>,
+    pub(crate) places: Vec<u8>,
 }
 
 /// Reads batches back, and checks that every image stands in its own document's segment, in a well-formed row.
-fn recognise(batches: &[(Batch, Position)]) -> BTreeMap<u32, Seen> {
+pub(crate) fn recognise(batches: &[(Batch, Position)]) -> BTreeMap<u32, Seen> {
     let mut seen: BTreeMap<u32, Seen> = BTreeMap::new();
     for (batch, _) in batches {
         let is_text = |id: u32| (1000..V.bos).contains(&id);
@@ -244,7 +251,8 @@ fn documents_without_images_are_passed_over_and_counted() {
         .expect("valid")
         .map(|d| d.expect("readable"))
         .collect();
-    assert_eq!(delivered.last().expect("some").passed_over, 2);
+    let passed = delivered.last().expect("some").passed;
+    assert_eq!((passed.few_images, passed.filtered), (2, 0));
 }
 
 #[test]
@@ -258,7 +266,7 @@ fn a_dataset_without_a_usable_document_is_an_error_and_not_an_endless_wait() {
         matches!(
             first,
             Err(StreamError::NoDocuments {
-                passed_over: 10,
+                passed: PassedOver { few_images: 10, .. },
                 ..
             })
         ),
@@ -268,7 +276,7 @@ fn a_dataset_without_a_usable_document_is_an_error_and_not_an_endless_wait() {
 
 #[test]
 fn a_position_of_other_settings_or_another_manifest_is_refused() {
-    let folder = dataset(&usual(40), 8);
+    let folder = dataset(&usual(32), 8);
     let position = batches(config(folder.path()), None, 1)[0].1.clone();
     let other = StreamConfig {
         bins: 6,
@@ -303,6 +311,59 @@ fn a_position_of_other_settings_or_another_manifest_is_refused() {
 }
 
 #[test]
+fn a_position_that_was_tampered_with_is_refused_and_nothing_overflows() {
+    let folder = dataset(&usual(80), 4);
+    let position = batches(config(folder.path()), None, 5)[4].1.clone();
+    let whole = serde_json::to_value(&position).expect("plain data");
+    let most = serde_json::json!(u64::MAX);
+    let lane = "/lanes/0/tracks/0";
+    let piece = serde_json::json!([0, 0, 0, 0]);
+    let bin = |count: usize| serde_json::Value::from(vec![piece.clone(); count]);
+    for (place, value) in [
+        ("/turn".to_owned(), most.clone()),
+        ("/of_lanes".to_owned(), serde_json::json!(9)),
+        (format!("{lane}/epoch"), most.clone()),
+        (format!("{lane}/block"), most.clone()),
+        (format!("{lane}/row"), most.clone()),
+        (format!("{lane}/closed"), most),
+        (format!("{lane}/ready"), serde_json::json!([bin(40)])),
+        (
+            format!("{lane}/ready"),
+            serde_json::json!([[[0, 4_000_000, 0, 0]]]),
+        ),
+        (
+            format!("{lane}/ready"),
+            serde_json::json!([[[0, 0, 200, 0]]]),
+        ),
+        (format!("{lane}/ready"), serde_json::json!([[[0, 0, 0, 7]]])),
+        (
+            format!("{lane}/open"),
+            serde_json::Value::from(vec![bin(1); 6]),
+        ),
+    ] {
+        let mut tampered = whole.clone();
+        *tampered.pointer_mut(&place).expect("a place of a position") = value;
+        let tampered: Position = serde_json::from_value(tampered).expect("the same shape");
+        let refused = Stream::open(config(folder.path()), Some(tampered));
+        let error = refused
+            .err()
+            .unwrap_or_else(|| panic!("{place} was accepted"));
+        assert!(
+            error.to_string().contains("does not fit this dataset"),
+            "{place}: {error}"
+        );
+    }
+    let mut far = whole;
+    *far.pointer_mut("/lanes/0/tracks/0/block").expect("a place") = serde_json::json!(1u64 << 40);
+    let far = serde_json::from_value(far).expect("the same shape");
+    assert_eq!(
+        batches(config(folder.path()), Some(far), 20).len(),
+        20,
+        "another epoch begins"
+    );
+}
+
+#[test]
 fn a_damaged_shard_names_file_row_group_and_row() {
     let folder = dataset(&usual(20), 8);
     let path = folder.path().join("part-0.parquet");
@@ -316,15 +377,86 @@ fn a_damaged_shard_names_file_row_group_and_row() {
     std::fs::write(&path, bytes).expect("writable");
     let once = StreamConfig {
         passes: Passes::One,
+        verify: Verify::Size,
         ..config(folder.path())
     };
-    let error = Stream::open(once, None)
+    let error = Stream::open(once.clone(), None)
         .expect("valid")
         .find_map(Result::err)
         .expect("one image is gone")
         .to_string();
+    let place = "part-0.parquet, row group 0, row 0: image at place 1";
+    assert!(error.contains(place), "{error}");
+
+    // Asked to go on, it counts the loss and names it; every other image is there.
+    let skip = StreamConfig {
+        on_corrupt: OnCorrupt::Skip,
+        ..once
+    };
+    let delivered: Vec<_> = Stream::open(skip, None)
+        .expect("valid")
+        .map(|delivered| delivered.expect("only an image is lost"))
+        .collect();
+    let lost: Vec<_> = delivered.iter().flat_map(|d| &d.lost).collect();
     assert!(
-        error.contains("part-0.parquet, row group 0, row 0: image at place 1"),
+        matches!(lost[..], [lost] if lost.contains(place)),
+        "{lost:?}"
+    );
+    let batches: Vec<_> = delivered
+        .into_iter()
+        .map(|delivered| (delivered.batch, delivered.position))
+        .collect();
+    let seen = recognise(&batches);
+    assert_eq!(seen.len(), 20);
+    assert_eq!(seen[&0].places, [4]);
+    assert!((1..20).all(|d| seen[&d].places == [1, 4]));
+}
+
+#[test]
+fn a_shard_that_was_swapped_for_one_of_equal_size_is_named_before_the_stream_ends() {
+    let folder = dataset(&usual(40), 8);
+    let path = folder.path().join("part-1.parquet");
+    let mut bytes = std::fs::read(&path).expect("written");
+    // Padding behind a picture, which no decoder reads.
+    let at = bytes
+        .windows(64)
+        .position(|window| window.iter().all(|byte| *byte == window[0]) && window[0] > 0)
+        .expect("padding");
+    bytes[at + 32] ^= 1;
+    std::fs::write(&path, bytes).expect("writable");
+    let with = |verify| StreamConfig {
+        passes: Passes::One,
+        verify,
+        ..config(folder.path())
+    };
+    let error = Stream::open(with(Verify::Sha256), None)
+        .expect("valid")
+        .find_map(Result::err)
+        .expect("noticed");
+    assert!(matches!(error, StreamError::Read(_)));
+    let error = error.to_string();
+    assert!(error.contains("part-1.parquet: its SHA-256"), "{error}");
+    let unchecked = Stream::open(with(Verify::Size), None).expect("valid");
+    assert!(
+        unchecked
+            .map(Result::ok)
+            .all(|delivered| delivered.is_some())
+    );
+}
+
+#[test]
+fn a_shard_that_was_cut_short_is_named_with_its_size() {
+    let folder = dataset(&usual(40), 8);
+    let path = folder.path().join("part-1.parquet");
+    let length = std::fs::metadata(&path).expect("written").len();
+    let file = std::fs::OpenOptions::new().write(true).open(&path);
+    file.and_then(|file| file.set_len(length - 1))
+        .expect("writable");
+    let stream = Stream::open(config(folder.path()), None).expect("valid");
+    let error = { stream }.find_map(Result::err).expect("cut").to_string();
+    let expected = format!("it has {} bytes, the manifest says {length}", length - 1);
+    assert!(
+        error.contains("part-1.parquet") && error.contains(&expected),
         "{error}"
     );
 }
@@ -379,5 +511,5 @@ fn a_shard_with_other_rows_than_its_manifest_says_is_an_error_and_not_an_end() {
         .find_map(Result::err)
         .expect("a swapped shard")
         .to_string();
-    assert!(error.contains("part-1.parquet, row group"), "{error}");
+    assert!(error.contains("part-1.parquet: it has "), "{error}");
 }

@@ -4,6 +4,7 @@
 //! contrastive loss trains to tell which image comes next. n pairs, E width.
 
 use burn::tensor::{Device, Tensor};
+use bytes::Bytes;
 use lcl_schemas::batch::Batch;
 use lcl_schemas::vocabulary::Vocabulary;
 use lcl_shard::Pair;
@@ -110,7 +111,7 @@ fn text_features(
         tokens: vec![0; texts.len() * context],
         segments: vec![0; texts.len() * context],
         positions: vec![0; texts.len() * context],
-        pixels: Vec::new(),
+        pixels: Bytes::new(),
         first_slots: Vec::new(),
         has_context: Vec::new(),
     };

@@ -33,6 +33,8 @@ fn batches(from: u64) -> impl Iterator<Item = Result<Delivery<u64>, RunError>> {
             batch,
             position: number + 1,
             epoch: 0,
+            lost: Vec::new(),
+            shares: Vec::new(),
         })
     })
 }
@@ -197,7 +199,13 @@ fn a_folder_with_a_run_is_refused_unless_it_is_resumed() {
         claim(folder.path(), None),
         Err(RunError::Occupied(_))
     ));
-    claim(folder.path(), Some(&folder.path().join("step-00000002"))).expect("the latest");
+    let latest = folder.path().join("step-00000002");
+    let lock = claim(folder.path(), Some(&latest)).expect("the latest");
+    assert!(matches!(
+        claim(folder.path(), Some(&latest)),
+        Err(RunError::Busy(_))
+    ));
+    drop(lock);
     let earlier = claim(folder.path(), Some(&folder.path().join("step-00000001")));
     assert!(matches!(earlier, Err(RunError::Superseded { .. })));
 }

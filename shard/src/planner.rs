@@ -1,0 +1,374 @@
+//! Lanes to batches without pixels: whose turn it is, what each row holds, which images belong to it.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use lcl_schemas::batch::Batch;
+use lcl_schemas::dataset::Header;
+
+use crate::config::{Passes, StreamConfig};
+use crate::cursor::{PassedOver, PieceAt, Position};
+use crate::filter::Filter;
+use crate::lane::{Lane, Sequence};
+use crate::mix::{Given, Weigh};
+use crate::order::{Order, RowAt, lanes};
+use crate::read::{ReadError, Reader, SharedReader};
+use crate::stream::StreamError;
+use crate::track::{Census, Plan};
+
+/// The lanes of one rank, and whose turn it is.
+pub(crate) struct Planner {
+    config: Arc<StreamConfig>,
+    plans: Vec<Plan>,
+    /// ℓ ≡ rank mod W, ascending.
+    lanes: Vec<Lane>,
+    of_lanes: usize,
+    /// Of this rank; W times as many of all ranks.
+    turn: u64,
+}
+
+/// A batch to be, and where the stream stands behind it.
+pub(crate) struct Planned {
+    /// Without pixels.
+    pub(crate) batch: Batch,
+    /// In the order of the batch's images.
+    pub(crate) images: Vec<BatchImage>,
+    pub(crate) position: Position,
+    pub(crate) epoch: u64,
+    pub(crate) passed: PassedOver,
+    pub(crate) given: Vec<Given>,
+}
+
+/// Whose an image of a batch is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchImage {
+    pub(crate) source: usize,
+    pub(crate) piece: PieceAt,
+    pub(crate) document: u64,
+    pub(crate) place: u32,
+}
+
+/// The images that one piece brings to a batch: a document's pixels are then read once.
+pub(crate) struct PieceImages {
+    pub(crate) source: usize,
+    pub(crate) at: RowAt,
+    pub(crate) epoch: u64,
+    pub(crate) document: u64,
+    pub(crate) places: Vec<u32>,
+}
+
+impl Planner {
+    /// Opens the datasets and begins, or goes on at a position.
+    pub(crate) fn open(config: StreamConfig, from: Option<&Position>) -> Result<Self, StreamError> {
+        config.validate()?;
+        let config = Arc::new(config);
+        let readers = open_readers(&config, from)?;
+        let most = readers.iter().map(|reader| reader.groups().len()).max();
+        let of_lanes = lanes(most.unwrap_or(0), config.block_row_groups, config.lanes);
+        if !of_lanes.is_multiple_of(config.world_size) {
+            return Err(StreamError::Ranks {
+                lanes: of_lanes,
+                world_size: config.world_size,
+            });
+        }
+        let plans = plans(&config, readers, of_lanes)?;
+        let own = (config.rank..of_lanes).step_by(config.world_size);
+        let (lanes, turn) = match from {
+            None => (own.map(|lane| Lane::start(&plans, lane)).collect(), 0),
+            Some(position) => {
+                check(position, &config, &plans, of_lanes)?;
+                let lanes = own.map(|lane| {
+                    let at = position.lanes.get(&(lane as u32)).ok_or_else(|| {
+                        let detail =
+                            format!("it does not have lane {lane}: merge those of all ranks");
+                        ReadError::Position(detail)
+                    })?;
+                    Lane::resume(&plans, lane, at)
+                });
+                let turn = position.turn / config.world_size as u64;
+                (lanes.collect::<Result<_, _>>()?, turn)
+            }
+        };
+        Ok(Self {
+            config,
+            plans,
+            lanes,
+            of_lanes,
+            turn,
+        })
+    }
+
+    /// Of the first dataset; the others fit it.
+    pub(crate) fn header(&self) -> &Header {
+        self.plans[0].reader.header()
+    }
+
+    pub(crate) fn readers(&self) -> Vec<SharedReader> {
+        self.plans.iter().map(|plan| plan.reader.clone()).collect()
+    }
+
+    /// The next batch; `None` at the end of a stream that ends.
+    pub(crate) fn next(&mut self) -> Result<Option<Planned>, StreamError> {
+        let sequences = self.sequences()?;
+        if sequences.is_empty() {
+            return Ok(None);
+        }
+        let (batch, images) = batch(&self.config, &sequences);
+        let mut given = vec![Given::default(); self.plans.len()];
+        for lane in &self.lanes {
+            given
+                .iter_mut()
+                .zip(lane.given())
+                .for_each(|(sum, of)| sum.add(of));
+        }
+        Ok(Some(Planned {
+            batch,
+            images,
+            position: self.position(),
+            epoch: self.lanes.iter().map(Lane::epoch).min().unwrap_or(0),
+            passed: self.passed(),
+            given,
+        }))
+    }
+
+    /// Documents that this rank did not take.
+    pub(crate) fn passed(&self) -> PassedOver {
+        let mut passed = PassedOver::default();
+        self.lanes.iter().for_each(|lane| passed.add(lane.passed()));
+        passed
+    }
+
+    /// Of the columns of row groups, by this rank.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.plans.iter().map(|plan| plan.reader.bytes_read()).sum()
+    }
+
+    pub(crate) fn reader(&self, source: usize) -> &Reader {
+        &self.plans[source].reader
+    }
+
+    /// This rank's sequences of a step, fewer at the end of a stream that ends.
+    pub(crate) fn sequences(&mut self) -> Result<Vec<Sequence>, StreamError> {
+        let rows = self.config.rows / self.config.world_size;
+        let mut sequences = Vec::with_capacity(rows);
+        let mut idle = 0;
+        while sequences.len() < rows && idle < self.lanes.len() {
+            let lane = (self.turn % self.lanes.len() as u64) as usize;
+            let step = self.turn / rows as u64;
+            self.turn += 1;
+            match self.lanes[lane].next(step)? {
+                Some(sequence) => {
+                    sequences.push(sequence);
+                    idle = 0;
+                }
+                None if self.config.passes == Passes::Endless => {
+                    return Err(self.no_documents()?);
+                }
+                None => idle += 1,
+            }
+        }
+        // A rank of many may have nothing to do; a whole dataset may not.
+        let nothing = sequences.is_empty() && self.turn == self.lanes.len() as u64;
+        if nothing && self.first_without_documents()?.is_some() {
+            return Err(self.no_documents()?);
+        }
+        Ok(sequences)
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        let numbers = (self.config.rank as u32..).step_by(self.config.world_size);
+        let lanes = self.lanes.iter().map(Lane::position);
+        Position {
+            manifests: manifests(&self.plans),
+            stream: self.config.identity(),
+            turn: self.turn * self.config.world_size as u64,
+            of_lanes: self.of_lanes as u32,
+            lanes: numbers.zip(lanes).collect(),
+        }
+    }
+
+    /// A dataset that has nothing to give: any of them where all have to repeat, the first where all have ended at once.
+    fn first_without_documents(&self) -> Result<Option<(usize, PassedOver)>, ReadError> {
+        let censuses = self.plans.iter().map(Plan::census);
+        let censuses = censuses.collect::<Result<Vec<_>, _>>()?;
+        let any_gives = censuses
+            .iter()
+            .any(|census| matches!(census, Census::Usable));
+        if any_gives && self.config.passes == Passes::One {
+            return Ok(None);
+        }
+        let nothing = censuses
+            .iter()
+            .enumerate()
+            .find_map(|(source, census)| match census {
+                Census::Nothing(passed) => Some((source, *passed)),
+                Census::Usable => None,
+            });
+        Ok(nothing)
+    }
+
+    fn no_documents(&self) -> Result<StreamError, ReadError> {
+        let (source, passed) = self.first_without_documents()?.unwrap_or_default();
+        Ok(StreamError::NoDocuments {
+            dataset: self.config.sources()[source].dataset.display().to_string(),
+            min_images: self.config.min_images,
+            passed,
+        })
+    }
+}
+
+fn open_readers(
+    config: &StreamConfig,
+    from: Option<&Position>,
+) -> Result<Vec<SharedReader>, StreamError> {
+    let sources = config.sources();
+    let mut readers: Vec<SharedReader> = Vec::new();
+    for (index, source) in sources.iter().enumerate() {
+        let saved = from.and_then(|position| position.manifests.get(index));
+        let manifest = match saved.filter(|_| source.manifest.is_empty()) {
+            Some(saved) => saved,
+            None => &source.manifest,
+        };
+        let reader = Reader::open(&source.dataset, manifest, config.verify)?;
+        if let Some(first) = readers.first() {
+            let fits = reader.header().check_mixes(first.header());
+            fits.map_err(|source| ReadError::Header {
+                path: reader.folder().to_owned(),
+                source,
+            })?;
+        }
+        readers.push(Arc::new(reader));
+    }
+    Ok(readers)
+}
+
+fn plans(
+    config: &Arc<StreamConfig>,
+    readers: Vec<SharedReader>,
+    of_lanes: usize,
+) -> Result<Vec<Plan>, StreamError> {
+    let sources = config.sources().into_iter().zip(readers);
+    let plans = sources.map(|(source, reader)| {
+        let rows = reader.groups().iter().map(|group| group.rows).collect();
+        let images: u64 = reader.groups().iter().map(|group| group.images).sum();
+        if config.weigh == Weigh::Images && images == 0 {
+            return Err(StreamError::NoImages {
+                dataset: source.dataset.display().to_string(),
+            });
+        }
+        let filter = match source.filter.as_str() {
+            "" => None,
+            sql => Some(Arc::new(Filter::parse(sql)?)),
+        };
+        Ok(Plan {
+            order: Order::new(rows, config.seed, config.block_row_groups, of_lanes),
+            reader,
+            config: config.clone(),
+            filter,
+            census: Arc::new(OnceLock::new()),
+        })
+    });
+    plans.collect()
+}
+
+fn manifests(plans: &[Plan]) -> Vec<String> {
+    let manifests = plans.iter().map(|plan| plan.reader.manifest().to_owned());
+    manifests.collect()
+}
+
+fn check(
+    position: &Position,
+    config: &StreamConfig,
+    plans: &[Plan],
+    of_lanes: usize,
+) -> Result<(), StreamError> {
+    let other = |what, theirs: &str, ours: &str| StreamError::OtherPosition {
+        what,
+        theirs: theirs.to_owned(),
+        ours: ours.to_owned(),
+    };
+    let (theirs, ours) = (position.manifests.join(" "), manifests(plans).join(" "));
+    if theirs != ours {
+        return Err(other("manifest", &theirs, &ours));
+    }
+    let identity = config.identity();
+    if position.stream != identity {
+        return Err(other("stream configuration", &position.stream, &identity));
+    }
+    if !position.has_sane_numbers() {
+        return Err(ReadError::Position("its numbers cannot be".into()).into());
+    }
+    if position.of_lanes as usize != of_lanes {
+        let detail = format!("{} lanes instead of {of_lanes}", position.of_lanes);
+        return Err(ReadError::Position(detail).into());
+    }
+    match position.turn.is_multiple_of(config.world_size as u64) {
+        true => Ok(()),
+        false => {
+            Err(ReadError::Position("it is not between two steps of so many ranks".into()).into())
+        }
+    }
+}
+
+/// Sequences as a batch without pixels, and whose image each is.
+fn batch(config: &StreamConfig, sequences: &[Sequence]) -> (Batch, Vec<BatchImage>) {
+    let context = config.context;
+    let places = sequences.len() * context;
+    let mut batch = Batch {
+        rows: sequences.len(),
+        context,
+        edge: config.edge,
+        slots: config.slots,
+        tokens: vec![0; places],
+        segments: vec![0; places],
+        positions: vec![0; places],
+        pixels: Bytes::new(),
+        first_slots: Vec::new(),
+        has_context: Vec::new(),
+    };
+    let mut images = Vec::new();
+    for (row, sequence) in sequences.iter().enumerate() {
+        let mut start = row * context;
+        for (taken, segment) in sequence.pieces.iter().zip(1..) {
+            let length = taken.piece.tokens.len();
+            let range = start..start + length;
+            batch.tokens[range.clone()].copy_from_slice(&taken.piece.tokens);
+            batch.segments[range.clone()].fill(segment);
+            let positions = batch.positions[range].iter_mut().zip(0..);
+            positions.for_each(|(position, index)| *position = index);
+            for image in &taken.piece.images {
+                batch.first_slots.push((start + image.first_slot) as u32);
+                batch.has_context.push(image.has_context);
+                images.push(BatchImage {
+                    source: sequence.source,
+                    piece: taken.at,
+                    document: taken.document,
+                    place: image.place,
+                });
+            }
+            start += length;
+        }
+    }
+    (batch, images)
+}
+
+/// Neighbouring images of one piece, together.
+pub(crate) fn by_piece(images: &[BatchImage]) -> impl Iterator<Item = PieceImages> {
+    images
+        .chunk_by(|a, b| (a.source, a.piece) == (b.source, b.piece))
+        .map(|images| {
+            let BatchImage {
+                source,
+                piece: PieceAt(epoch, group, row, _),
+                document,
+                ..
+            } = images[0];
+            PieceImages {
+                source,
+                at: RowAt { group, row },
+                epoch,
+                document,
+                places: images.iter().map(|image| image.place).collect(),
+            }
+        })
+}

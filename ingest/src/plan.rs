@@ -1,4 +1,4 @@
-//! What there is to do: the inputs, known by their content, and what a dataset already has of them.
+//! What there is to do: the inputs, known by their first record, and what a dataset already has of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};

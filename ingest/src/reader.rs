@@ -83,7 +83,7 @@ impl Reader<'_> {
     ) -> Result<Flowing, RecordsError> {
         let mut at = 0;
         if let Selection::Only(first) = selection {
-            records.skip(first)?;
+            records.skip(first, |_| ())?;
             at = first;
             if first > 0 && !records.has_more() {
                 return Ok(Flowing::On);
@@ -237,10 +237,13 @@ fn pass_over(records: &mut Records<'_>, first: u64, done: &Done) -> Result<(), R
         first,
         last: first + done.records.saturating_sub(1),
     };
-    match (records.skip(done.records), &done.to_verify) {
-        (Ok(hash), Some(expected)) if hash.clone().hex() != *expected => Err(changed()),
-        (Ok(_), _) => Ok(()),
-        (Err(RecordsError::Short { .. }), Some(_)) => Err(changed()),
-        (Err(error), _) => Err(error),
+    let Some(expected) = &done.to_verify else {
+        return records.skip(done.records, |_| ());
+    };
+    let mut hash = RecordsHash::default();
+    match records.skip(done.records, |record| hash.add(record)) {
+        Ok(()) if hash.hex() == *expected => Ok(()),
+        Ok(()) | Err(RecordsError::Short { .. }) => Err(changed()),
+        Err(error) => Err(error),
     }
 }

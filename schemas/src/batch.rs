@@ -36,6 +36,23 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Of padding, without images.
+    pub fn padding(rows: usize, context: usize, edge: usize, slots: usize) -> Self {
+        let places = rows * context;
+        Self {
+            rows,
+            context,
+            edge,
+            slots,
+            tokens: vec![0; places],
+            segments: vec![0; places],
+            positions: vec![0; places],
+            pixels: Bytes::new(),
+            first_slots: Vec::new(),
+            has_context: Vec::new(),
+        }
+    }
+
     /// N.
     pub fn images(&self) -> usize {
         self.first_slots.len()
@@ -64,12 +81,12 @@ impl Batch {
         let bytes = self.edge * self.edge * 3;
         let pixels = images
             .iter()
-            .flat_map(|&image| &self.pixels[image * bytes..][..bytes]);
+            .map(|&image| &self.pixels[image * bytes..][..bytes]);
         let mut batch = Self {
             tokens: Vec::with_capacity(self.tokens.len()),
             segments: Vec::with_capacity(self.tokens.len()),
             positions: Vec::with_capacity(self.tokens.len()),
-            pixels: pixels.copied().collect(),
+            pixels: pixels.collect::<Vec<_>>().concat().into(),
             first_slots: Vec::with_capacity(images.len()),
             has_context: images
                 .iter()

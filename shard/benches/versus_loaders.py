@@ -4,7 +4,7 @@
     cargo build --release -p lcl-ingest
     python3 -m venv bench && bench/bin/pip install webdataset==1.0.2 mosaicml-streaming==0.13.0 litdata==0.2.76 \
         "numpy<2.2" pillow torch
-    bench/bin/python shard/benches/versus_loaders.py target/release [FOLDER]
+    bench/bin/python shard/benches/versus_loaders.py target/release FOLDER
 
 Pictures are drawn (noise with a natural spectrum, JPEG quality 90), captions are made up. Every measurement is a process
 of its own: one epoch to warm the page cache, then the timed one. CPU seconds and peak memory are the process's and its
@@ -20,8 +20,9 @@ import sys
 import tarfile
 import time
 
-BIN = sys.argv[1] if len(sys.argv) > 1 else "target/release"
-ROOT = sys.argv[2] if len(sys.argv) > 2 else "/tmp/versus_loaders"
+if len(sys.argv) < 3:
+    sys.exit(f"{sys.argv[0]} BINARIES FOLDER: where the release builds are, and where pictures are made")
+BIN, ROOT = sys.argv[1:3]
 SIZES = {"500x375": (500, 375, 1500), "1280x960": (1280, 960, 400)}
 EDGE = 224
 BATCH = 64
@@ -192,7 +193,7 @@ def run_ours(folder, threads, count, *further):
     """The stream as a process; its own time, CPU seconds of the whole process."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        ["/usr/bin/env", f"{BIN}/examples/stream_rate", f"{folder}/lcl", "--threads", str(threads), "--images", str(count),
+        [f"{BIN}/examples/stream_rate", f"{folder}/lcl", "--threads", str(threads), "--images", str(count),
          "--rows", "2", *further],
         check=True, capture_output=True, text=True,
     )

@@ -48,7 +48,7 @@ pub enum OnCorrupt {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verify {
-    /// Its size at once, its SHA-256 by a thread beside the reading: 1.5 GB/s, each shard once a process.
+    /// Its size at once, its SHA-256 by a thread beside the reading, each shard once a process.
     #[default]
     Sha256,
     /// Its size only.

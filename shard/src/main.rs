@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -100,8 +101,8 @@ enum Command {
         /// Folder of a dataset; without it documents drawn like MMC4's: log-normal text, median 350, sigma 1.1, geometric images
         dataset: Option<PathBuf>,
         /// Ids in a sequence
-        #[arg(long, default_value_t = 2048)]
-        context: usize,
+        #[arg(long, default_value = "2048")]
+        context: NonZeroUsize,
         /// Ids between an image's BOI and EOI
         #[arg(long, default_value_t = 256)]
         slots: usize,
@@ -194,7 +195,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
                 Some(dataset) => packing::of_dataset(&dataset, slots)?,
                 None => packing::web_like(documents, slots),
             };
-            write!(out, "{}", packing::compare(&lengths, context))?;
+            write!(out, "{}", packing::compare(&lengths, context.get()))?;
         }
         Command::Serve {
             config,

@@ -94,7 +94,7 @@ impl Weights {
     }
 }
 
-/// What each dataset is owed, in millionths of a unit; adds up to 0.
+/// What each dataset is owed, in millionths of a unit; adds up to 0, but for what rounding leaves where one ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Balance(Vec<i64>);

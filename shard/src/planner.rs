@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use lcl_schemas::batch::Batch;
 use lcl_schemas::dataset::Header;
 
@@ -19,6 +18,8 @@ use crate::track::{Census, Plan};
 /// The lanes of one rank, and whose turn it is.
 pub(crate) struct Planner {
     config: Arc<StreamConfig>,
+    /// Of the configuration: every position says it.
+    identity: String,
     plans: Vec<Plan>,
     /// ℓ ≡ rank mod W, ascending.
     lanes: Vec<Lane>,
@@ -90,6 +91,7 @@ impl Planner {
             }
         };
         Ok(Self {
+            identity: config.identity(),
             config,
             plans,
             lanes,
@@ -162,15 +164,16 @@ impl Planner {
                     idle = 0;
                 }
                 None if self.config.passes == Passes::Endless => {
-                    return Err(self.no_documents()?);
+                    let without = self.first_without_documents()?;
+                    return Err(self.no_documents(without.unwrap_or_default()));
                 }
                 None => idle += 1,
             }
         }
         // A rank of many may have nothing to do; a whole dataset may not.
         let nothing = sequences.is_empty() && self.turn == self.lanes.len() as u64;
-        if nothing && self.first_without_documents()?.is_some() {
-            return Err(self.no_documents()?);
+        if nothing && let Some(without) = self.first_without_documents()? {
+            return Err(self.no_documents(without));
         }
         Ok(sequences)
     }
@@ -180,7 +183,7 @@ impl Planner {
         let lanes = self.lanes.iter().map(Lane::position);
         Position {
             manifests: manifests(&self.plans),
-            stream: self.config.identity(),
+            stream: self.identity.clone(),
             turn: self.turn * self.config.world_size as u64,
             of_lanes: self.of_lanes as u32,
             lanes: numbers.zip(lanes).collect(),
@@ -207,13 +210,12 @@ impl Planner {
         Ok(nothing)
     }
 
-    fn no_documents(&self) -> Result<StreamError, ReadError> {
-        let (source, passed) = self.first_without_documents()?.unwrap_or_default();
-        Ok(StreamError::NoDocuments {
+    fn no_documents(&self, (source, passed): (usize, PassedOver)) -> StreamError {
+        StreamError::NoDocuments {
             dataset: self.config.sources()[source].dataset.display().to_string(),
             min_images: self.config.min_images,
             passed,
-        })
+        }
     }
 }
 
@@ -313,19 +315,7 @@ fn check(
 /// Sequences as a batch without pixels, and whose image each is.
 fn batch(config: &StreamConfig, sequences: &[Sequence]) -> (Batch, Vec<BatchImage>) {
     let context = config.context;
-    let places = sequences.len() * context;
-    let mut batch = Batch {
-        rows: sequences.len(),
-        context,
-        edge: config.edge,
-        slots: config.slots,
-        tokens: vec![0; places],
-        segments: vec![0; places],
-        positions: vec![0; places],
-        pixels: Bytes::new(),
-        first_slots: Vec::new(),
-        has_context: Vec::new(),
-    };
+    let mut batch = Batch::padding(sequences.len(), context, config.edge, config.slots);
     let mut images = Vec::new();
     for (row, sequence) in sequences.iter().enumerate() {
         let mut start = row * context;

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
+use lcl_shard::flight::RemoteUrl;
 use lcl_shard::{Part, Passes, StreamConfig};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -277,12 +278,18 @@ impl Config {
         }
         let (optimizer, loss) = (&self.optimizer, &self.loss);
         let share = |beta: f32| (0.0..1.0).contains(&beta);
+        let served = RemoteUrl::is_url(&self.data.dataset.to_string_lossy());
         let weight = |weight: f64| weight.is_finite() && weight >= 0.0;
         let rules = [
             ("steps", "at least 1", self.steps > 0),
             ("checkpoint_every", "at least 1", self.checkpoint_every > 0),
             ("keep_checkpoints", "at least 1", self.keep_checkpoints > 0),
             ("data.rows", "at least 1", self.data.rows > 0),
+            (
+                "data.filter",
+                "left out: a served stream has the server's",
+                !served || self.data.filter.is_empty(),
+            ),
             (
                 "remote.retry_s",
                 "from 0 to 86400 seconds",
@@ -486,6 +493,17 @@ mod tests {
             let refused = config.validate().expect_err(setting).to_string();
             assert!(refused.contains(key), "{setting}: {refused}");
         }
+    }
+
+    #[test]
+    fn a_filter_that_the_server_would_never_hear_of_is_refused() {
+        let served = ["out=/a", "data.dataset=grpc://127.0.0.1:7070/train"];
+        let config: Config = resolve(None, &overrides(&served)).expect("valid");
+        config.validate().expect("complete");
+        let set = [&served[..], &["data.filter=n_images >= 2"]].concat();
+        let config: Config = resolve(None, &overrides(&set)).expect("of the right type");
+        let refused = config.validate().expect_err("not sent").to_string();
+        assert!(refused.contains("data.filter"), "{refused}");
     }
 
     #[test]

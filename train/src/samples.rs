@@ -1,6 +1,5 @@
 //! Small packed batches for tests, in the ids of `parity_tiny`: 95 BOS, 96 EOS, 97 slot, 98 BOI, 99 EOI.
 
-use bytes::Bytes;
 use lcl_schemas::batch::Batch;
 use lcl_schemas::vocabulary::Vocabulary;
 
@@ -29,19 +28,7 @@ pub(crate) fn model(device: &burn::tensor::Device) -> Lcl {
 /// The k-th image of the batch shows `first_image + k`.
 pub(crate) fn packed(rows: &[&[&[u32]]], context: usize, first_image: usize) -> Batch {
     let (shape, vocabulary) = (shape(), vocabulary());
-    let places = rows.len() * context;
-    let mut batch = Batch {
-        rows: rows.len(),
-        context,
-        edge: shape.edge,
-        slots: shape.slots(),
-        tokens: vec![0; places],
-        segments: vec![0; places],
-        positions: vec![0; places],
-        pixels: Bytes::new(),
-        first_slots: Vec::new(),
-        has_context: Vec::new(),
-    };
+    let mut batch = Batch::padding(rows.len(), context, shape.edge, shape.slots());
     let mut shown = Vec::new();
     for (row, documents) in rows.iter().enumerate() {
         let mut place = row * context;

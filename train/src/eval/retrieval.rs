@@ -4,7 +4,6 @@
 //! contrastive loss trains to tell which image comes next. n pairs, E width.
 
 use burn::tensor::{Device, Tensor};
-use bytes::Bytes;
 use lcl_schemas::batch::Batch;
 use lcl_schemas::vocabulary::Vocabulary;
 use lcl_shard::Pair;
@@ -103,18 +102,7 @@ fn text_features(
         .map(|pair| &pair.tokens[..pair.tokens.len().min(most)])
         .collect();
     let context = texts.iter().map(|text| text.len()).max().unwrap_or(0) + 2;
-    let mut batch = Batch {
-        rows: texts.len(),
-        context,
-        edge: model.shape.edge,
-        slots: model.shape.slots(),
-        tokens: vec![0; texts.len() * context],
-        segments: vec![0; texts.len() * context],
-        positions: vec![0; texts.len() * context],
-        pixels: Bytes::new(),
-        first_slots: Vec::new(),
-        has_context: Vec::new(),
-    };
+    let mut batch = Batch::padding(texts.len(), context, model.shape.edge, model.shape.slots());
     let mut bois = Vec::with_capacity(texts.len());
     for (row, text) in texts.iter().enumerate() {
         let ids = [vocabulary.bos]

@@ -7,6 +7,7 @@
 //! ```
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::vocabulary::TokenId;
 
@@ -27,12 +28,42 @@ pub struct Batch {
     pub segments: Vec<u32>,
     /// `[B, T]`: from 0 in each segment.
     pub positions: Vec<u32>,
-    /// `[N, S, S, 3]`, RGB. Normalising happens on the device.
-    pub pixels: Bytes,
+    /// Of the N images.
+    pub pictures: Pictures,
     /// `[N]`: index into the flat `tokens` of each image's first slot, ascending. Its BOI stands one before.
     pub first_slots: Vec<u32>,
     /// `[N]`: whether a text id precedes the image in its own segment. Without one the image has no contrastive pair.
     pub has_context: Vec<bool>,
+}
+
+/// A batch's images, in one of two forms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pictures {
+    /// `[N, S, S, 3]`, RGB. Normalising happens on the device.
+    Pixels(Bytes),
+    /// `[N]`: each as its shard holds it, JPEG for the most part, for who decodes elsewhere.
+    Encoded(Vec<Bytes>),
+}
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PictureForm {
+    /// Decoded, cropped and resized.
+    #[default]
+    Pixels,
+    /// As stored.
+    Encoded,
+}
+
+impl Pictures {
+    /// Which of the two it is.
+    pub fn form(&self) -> PictureForm {
+        match self {
+            Self::Pixels(_) => PictureForm::Pixels,
+            Self::Encoded(_) => PictureForm::Encoded,
+        }
+    }
 }
 
 impl Batch {
@@ -47,7 +78,7 @@ impl Batch {
             tokens: vec![0; places],
             segments: vec![0; places],
             positions: vec![0; places],
-            pixels: Bytes::new(),
+            pictures: Pictures::Pixels(Bytes::new()),
             first_slots: Vec::new(),
             has_context: Vec::new(),
         }
@@ -56,6 +87,14 @@ impl Batch {
     /// N.
     pub fn images(&self) -> usize {
         self.first_slots.len()
+    }
+
+    /// `[N, S, S, 3]`; empty where images are encoded.
+    pub fn pixels(&self) -> &[u8] {
+        match &self.pictures {
+            Pictures::Pixels(pixels) => pixels,
+            Pictures::Encoded(_) => &[],
+        }
     }
 
     /// Share of the B × T places that hold a document's id.
@@ -79,14 +118,22 @@ impl Batch {
         let stays = |image: &usize| lost.binary_search(image).is_err();
         let images: Vec<usize> = (0..self.images()).filter(stays).collect();
         let bytes = self.edge * self.edge * 3;
-        let pixels = images
-            .iter()
-            .map(|&image| &self.pixels[image * bytes..][..bytes]);
+        let pictures = match &self.pictures {
+            Pictures::Pixels(pixels) => {
+                let kept = images
+                    .iter()
+                    .map(|&image| &pixels[image * bytes..][..bytes]);
+                Pictures::Pixels(kept.collect::<Vec<_>>().concat().into())
+            }
+            Pictures::Encoded(encoded) => {
+                Pictures::Encoded(images.iter().map(|&image| encoded[image].clone()).collect())
+            }
+        };
         let mut batch = Self {
             tokens: Vec::with_capacity(self.tokens.len()),
             segments: Vec::with_capacity(self.tokens.len()),
             positions: Vec::with_capacity(self.tokens.len()),
-            pixels: pixels.collect::<Vec<_>>().concat().into(),
+            pictures,
             first_slots: Vec::with_capacity(images.len()),
             has_context: images
                 .iter()
@@ -143,7 +190,7 @@ mod tests {
             tokens: [first, second].concat(),
             segments: [vec![1; 12], vec![1, 1, 1, 1, 1, 1, 2, 2, 2, 0, 0, 0]].concat(),
             positions,
-            pixels: Bytes::from_static(&[10, 10, 10, 20, 20, 20, 30, 30, 30]),
+            pictures: Pictures::Pixels(Bytes::from_static(&[10, 10, 10, 20, 20, 20, 30, 30, 30])),
             first_slots: vec![3, 8, 14],
             has_context: vec![true, true, false],
         }
@@ -168,7 +215,7 @@ mod tests {
         );
         assert_eq!(without.first_slots, [4]);
         assert_eq!(without.has_context, [true]);
-        assert_eq!(without.pixels[..], [20, 20, 20]);
+        assert_eq!(without.pixels(), [20, 20, 20]);
     }
 
     #[test]

@@ -4,23 +4,25 @@
 //! |---|---|---|
 //! | `tokens`, `segments`, `positions` | FixedSizeList<UInt32, T> | |
 //! | `images` | List<FixedSizeList<UInt8, S·S·3>> | each an `arrow.fixed_shape_tensor` of shape S, S, 3 |
+//! | or | List<LargeBinary> | where they are not decoded |
 //! | `first_slots` | List<UInt32> | index of each image's first slot in its own row |
 //! | `has_context` | List<Boolean> | |
 //!
-//! The schema's metadata say `slots`. Pixels are not copied in either direction.
+//! The schema's metadata say `slots`. Pixels are not copied in either direction, encoded images
+//! once, when they are sent.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, FixedSizeListArray, ListArray, RecordBatch, UInt8Array,
-    UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, LargeBinaryArray, ListArray,
+    RecordBatch, UInt8Array, UInt32Array,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UInt8Type, UInt32Type};
 use bytes::Bytes;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, PictureForm, Pictures};
 
 /// Metadata key of the schema: P.
 const SLOTS: &str = "slots";
@@ -41,6 +43,8 @@ pub struct BatchShape {
     pub edge: usize,
     /// P.
     pub slots: usize,
+    /// How images come.
+    pub form: PictureForm,
 }
 
 impl Batch {
@@ -50,6 +54,7 @@ impl Batch {
             context: self.context,
             edge: self.edge,
             slots: self.slots,
+            form: self.pictures.form(),
         }
     }
 }
@@ -79,6 +84,9 @@ impl BatchShape {
     }
 
     fn image(&self) -> FieldRef {
+        if self.form == PictureForm::Encoded {
+            return item(DataType::LargeBinary);
+        }
         let shape = format!(
             r#"{{"shape":[{0},{0},3],"dim_names":["height","width","channel"]}}"#,
             self.edge
@@ -120,13 +128,18 @@ pub fn to_arrow(batch: &Batch) -> RecordBatch {
     let list = |field: FieldRef, values: ArrayRef| -> ArrayRef {
         Arc::new(ListArray::new(field, offsets.clone(), values, None))
     };
-    let pixels = ScalarBuffer::from(Buffer::from(batch.pixels.clone()));
-    let images = FixedSizeListArray::new(
-        item(DataType::UInt8),
-        shape.bytes() as i32,
-        Arc::new(UInt8Array::new(pixels, None)),
-        None,
-    );
+    let images: ArrayRef = match &batch.pictures {
+        Pictures::Pixels(pixels) => {
+            let pixels = ScalarBuffer::from(Buffer::from(pixels.clone()));
+            Arc::new(FixedSizeListArray::new(
+                item(DataType::UInt8),
+                shape.bytes() as i32,
+                Arc::new(UInt8Array::new(pixels, None)),
+                None,
+            ))
+        }
+        Pictures::Encoded(encoded) => Arc::new(LargeBinaryArray::from_iter_values(encoded)),
+    };
     let within = batch
         .first_slots
         .iter()
@@ -135,7 +148,7 @@ pub fn to_arrow(batch: &Batch) -> RecordBatch {
         ids(&batch.tokens),
         ids(&batch.segments),
         ids(&batch.positions),
-        list(shape.image(), Arc::new(images)),
+        list(shape.image(), images),
         list(
             item(DataType::UInt32),
             Arc::new(UInt32Array::from_iter_values(within)),
@@ -155,8 +168,8 @@ pub fn to_arrow(batch: &Batch) -> RecordBatch {
 pub fn from_arrow(record: &RecordBatch, shape: BatchShape) -> Result<Batch, WireError> {
     if record.schema().fields() != shape.schema().fields() {
         return Err(WireError(format!(
-            "its columns are not those of {} ids a row and images of {2}×{2} pixels in {} slots",
-            shape.context, shape.slots, shape.edge
+            "its columns are not those of {} ids a row and images of {2}×{2} pixels in {} slots, or images as {3:?}",
+            shape.context, shape.slots, shape.edge, shape.form
         )));
     }
     let column = |at: usize| record.column(at);
@@ -186,8 +199,21 @@ pub fn from_arrow(record: &RecordBatch, shape: BatchShape) -> Result<Batch, Wire
             first_slots.push(row as u32 * shape.context as u32 + slot);
         }
     }
-    let pixels = images.values().as_fixed_size_list().values();
-    let pixels = pixels.as_primitive::<UInt8Type>().values().inner().clone();
+    let pictures = match shape.form {
+        PictureForm::Pixels => {
+            let pixels = images.values().as_fixed_size_list().values();
+            let pixels = pixels.as_primitive::<UInt8Type>().values().inner();
+            Pictures::Pixels(shared(pixels.clone()))
+        }
+        PictureForm::Encoded => {
+            let encoded = images.values().as_binary();
+            Pictures::Encoded(
+                (0..encoded.len())
+                    .map(|at| encoded_at(encoded, at))
+                    .collect(),
+            )
+        }
+    };
     Ok(Batch {
         rows: record.num_rows(),
         context: shape.context,
@@ -196,16 +222,27 @@ pub fn from_arrow(record: &RecordBatch, shape: BatchShape) -> Result<Batch, Wire
         tokens: ids(0),
         segments: ids(1),
         positions: ids(2),
-        pixels: Bytes::from_owner(Pixels(pixels)),
+        pictures,
         first_slots,
         has_context: context.values().as_boolean().values().iter().collect(),
     })
 }
 
-/// Keeps an Arrow buffer alive under [`Bytes`].
-struct Pixels(Buffer);
+/// One of many encoded images, without copying it.
+pub fn encoded_at(images: &LargeBinaryArray, at: usize) -> Bytes {
+    let bounds = &images.value_offsets()[at..at + 2];
+    let (begin, end) = (bounds[0] as usize, bounds[1] as usize);
+    shared(images.values().slice_with_length(begin, end - begin))
+}
 
-impl AsRef<[u8]> for Pixels {
+fn shared(buffer: Buffer) -> Bytes {
+    Bytes::from_owner(Shared(buffer))
+}
+
+/// Keeps an Arrow buffer alive under [`Bytes`].
+struct Shared(Buffer);
+
+impl AsRef<[u8]> for Shared {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
@@ -220,7 +257,8 @@ mod tests {
     fn batch() -> impl Strategy<Value = Batch> {
         (1..5usize, 1..4usize, 0..4usize).prop_flat_map(|(rows, edge, most)| {
             let images = prop::collection::vec(0..=most, rows);
-            (Just(rows), Just(edge), images, any::<u32>()).prop_map(|(rows, edge, images, seed)| {
+            let all = (Just(rows), Just(edge), images, any::<u32>(), any::<bool>());
+            all.prop_map(|(rows, edge, images, seed, decoded)| {
                 let context = 16;
                 let number = |at: usize| seed.wrapping_mul(at as u32 + 1);
                 let places = rows * context;
@@ -236,9 +274,17 @@ mod tests {
                     tokens: (0..places).map(number).collect(),
                     segments: (0..places).map(|at| number(at) % 3).collect(),
                     positions: (0..places).map(|at| number(at) % 16).collect(),
-                    pixels: (0..count * edge * edge * 3)
-                        .map(|at| number(at) as u8)
-                        .collect(),
+                    pictures: match decoded {
+                        true => {
+                            let levels = (0..count * edge * edge * 3).map(|at| number(at) as u8);
+                            Pictures::Pixels(levels.collect())
+                        }
+                        false => {
+                            let bytes =
+                                |of: usize| (0..of * 7).map(|at| number(at) as u8).collect();
+                            Pictures::Encoded((0..count).map(bytes).collect())
+                        }
+                    },
                     first_slots: first_slots.collect(),
                     has_context: (0..count).map(|at| number(at) % 2 == 0).collect(),
                 }
@@ -260,9 +306,12 @@ mod tests {
             context: 8,
             edge: 2,
             slots: 1,
+            form: PictureForm::Pixels,
         };
         let record = RecordBatch::new_empty(shape.schema());
         assert!(from_arrow(&record, BatchShape { edge: 3, ..shape }).is_err());
+        let form = PictureForm::Encoded;
+        assert!(from_arrow(&record, BatchShape { form, ..shape }).is_err());
         assert!(
             from_arrow(
                 &record,

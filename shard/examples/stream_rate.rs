@@ -1,21 +1,28 @@
-//! How fast a dataset streams, beside a bare loop over its images with the same decoder and resizer.
+//! How fast a dataset streams: in process, over Flight, not decoded, beside a bare loop over its images.
 //!
-//! `cargo run --release -p lcl-shard --no-default-features --example stream_rate -- DATASET [--edge 224] [--threads 1] [--images 3000] [--bare]`
+//! ```text
+//! cargo build --release -p lcl-shard --no-default-features --features client,serve --example stream_rate
+//! stream_rate DATASET [--threads 2] [--images 3000] [--encoded | --bare | --resume-after IMAGES | --remote grpc://…]
+//! stream_rate DATASET --serve 127.0.0.1:0        until its standard input is closed; prints where
+//! ```
 #![expect(clippy::print_stdout, reason = "it prints its one result")]
 
+use std::io::Read;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use arrow::array::AsArray;
 use clap::Parser;
-use fast_image_resize as fir;
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use lcl_shard::{Crop, Part, Position, Stream, StreamConfig, Verify};
+use lcl_shard::flight::server::{Listening, ServeConfig};
+use lcl_shard::flight::{Access, Remote};
+use lcl_shard::{
+    Crop, Delivered, Part, PictureForm, Position, Squares, Stream, StreamConfig, Verify,
+};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[derive(Parser)]
 struct Arguments {
@@ -31,20 +38,41 @@ struct Arguments {
     /// Sequences in a batch
     #[arg(long, default_value_t = 8)]
     rows: usize,
+    /// Images as they are stored, not decoded
+    #[arg(long)]
+    encoded: bool,
     /// Decode, crop and resize the dataset's images and nothing else
     #[arg(long)]
     bare: bool,
     /// Take this many images first and measure how soon a resumed stream's first batch comes
     #[arg(long)]
     resume_after: Option<usize>,
+    /// From a server that was started with --serve
+    #[arg(long)]
+    remote: Option<String>,
+    /// Serve the dataset, as the stream `rate`
+    #[arg(long)]
+    serve: Option<SocketAddr>,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let result = match (arguments.bare, arguments.resume_after) {
-        (true, _) => bare(&arguments)?,
-        (false, Some(after)) => resumed(&arguments, after)?,
-        (false, None) => streamed(&arguments)?,
+    let config = config(&arguments);
+    if let Some(address) = arguments.serve {
+        return serve(config, address);
+    }
+    let result = match (&arguments.remote, arguments.resume_after) {
+        _ if arguments.bare => bare(&arguments)?,
+        (Some(url), _) => {
+            let began = Instant::now();
+            let remote = Remote::open(&url.parse()?, &Access::default(), &config, None)?;
+            taken(began, remote, arguments.images)?
+        }
+        (None, Some(after)) => resumed(&config, after)?,
+        (None, None) => {
+            let began = Instant::now();
+            taken(began, Stream::open(config, None)?, arguments.images)?
+        }
     };
     println!("{result}");
     Ok(())
@@ -62,18 +90,25 @@ fn config(arguments: &Arguments) -> StreamConfig {
         threads: arguments.threads,
         crop: Crop::Center,
         verify: Verify::Size,
+        pictures: match arguments.encoded {
+            true => PictureForm::Encoded,
+            false => PictureForm::Pixels,
+        },
         ..StreamConfig::default()
     }
 }
 
-fn streamed(arguments: &Arguments) -> anyhow::Result<serde_json::Value> {
-    let began = Instant::now();
-    let mut stream = Stream::open(config(arguments), None)?;
+/// Takes so many images after the first batch.
+fn taken<E: std::error::Error + Send + Sync + 'static>(
+    began: Instant,
+    mut stream: impl Iterator<Item = Result<Delivered, E>>,
+    most: usize,
+) -> anyhow::Result<Value> {
     stream.next().transpose()?;
     let first = began.elapsed().as_secs_f64();
     let (mut images, mut rows, mut fill) = (0, 0, 0.0);
     let began = Instant::now();
-    while images < arguments.images
+    while images < most
         && let Some(delivered) = stream.next().transpose()?
     {
         images += delivered.batch.images();
@@ -83,12 +118,23 @@ fn streamed(arguments: &Arguments) -> anyhow::Result<serde_json::Value> {
     let seconds = began.elapsed().as_secs_f64();
     Ok(json!({
         "first_batch_s": first, "images": images, "sequences": rows, "seconds": seconds,
-        "images_per_s": images as f64 / seconds, "filled": fill / f64::from(rows.max(1) as u32),
+        "images_per_s": images as f64 / seconds, "filled": fill / f64::from(rows.max(1) as u32), "peak_mb": peak_mb()?,
     }))
 }
 
-fn resumed(arguments: &Arguments, after: usize) -> anyhow::Result<serde_json::Value> {
-    let mut stream = Stream::open(config(arguments), None)?;
+/// Resident, at most, so far.
+fn peak_mb() -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes: f64 = line
+        .and_then(|line| line.split_whitespace().next())
+        .ok_or_else(|| anyhow::anyhow!("no VmHWM in /proc/self/status"))?
+        .parse()?;
+    Ok(kilobytes * 1.024e-3)
+}
+
+fn resumed(config: &StreamConfig, after: usize) -> anyhow::Result<Value> {
+    let mut stream = Stream::open(config.clone(), None)?;
     let (mut images, mut position): (usize, Option<Position>) = (0, None);
     while images < after
         && let Some(delivered) = stream.next().transpose()?
@@ -98,14 +144,28 @@ fn resumed(arguments: &Arguments, after: usize) -> anyhow::Result<serde_json::Va
     }
     drop(stream);
     let began = Instant::now();
-    Stream::open(config(arguments), position)?
-        .next()
-        .transpose()?;
+    Stream::open(config.clone(), position)?.next().transpose()?;
     Ok(json!({ "resumed_first_batch_s": began.elapsed().as_secs_f64() }))
 }
 
-/// The same crates on as many threads, without a dataset around them.
-fn bare(arguments: &Arguments) -> anyhow::Result<serde_json::Value> {
+fn serve(stream: StreamConfig, listen: SocketAddr) -> anyhow::Result<()> {
+    let config = ServeConfig {
+        listen,
+        streams: [("rate".to_owned(), stream)].into(),
+        ..ServeConfig::default()
+    };
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let listening = Listening::bind(config).await?;
+        let address = listening.address().expect("bound");
+        println!("grpc://{address}/rate");
+        let closed = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+        listening.serve(async { drop(closed.await) }).await?;
+        Ok(())
+    })
+}
+
+/// The same decoder and resizer on as many threads, without a dataset around them.
+fn bare(arguments: &Arguments) -> anyhow::Result<Value> {
     let encoded = encoded(&arguments.dataset, arguments.images)?;
     let next = AtomicUsize::new(0);
     let began = Instant::now();
@@ -113,13 +173,14 @@ fn bare(arguments: &Arguments) -> anyhow::Result<serde_json::Value> {
         let workers: Vec<_> = (0..arguments.threads)
             .map(|_| {
                 scope.spawn(|| -> anyhow::Result<()> {
-                    let mut resizer = fir::Resizer::new();
+                    let mut squares = Squares::default();
                     let mut square = vec![0; arguments.edge * arguments.edge * 3];
-                    while let Some(bytes) =
-                        encoded.get(next.fetch_add(1, Ordering::Relaxed) % encoded.len())
-                        && next.load(Ordering::Relaxed) <= arguments.images
+                    while let at = next.fetch_add(1, Ordering::Relaxed)
+                        && at < arguments.images
                     {
-                        decode(&mut resizer, bytes, arguments.edge as u32, &mut square)?;
+                        squares
+                            .center(&encoded[at % encoded.len()], arguments.edge, &mut square)
+                            .map_err(anyhow::Error::msg)?;
                     }
                     Ok(())
                 })
@@ -133,29 +194,6 @@ fn bare(arguments: &Arguments) -> anyhow::Result<serde_json::Value> {
     Ok(json!({
         "images": arguments.images, "seconds": seconds, "images_per_s": arguments.images as f64 / seconds,
     }))
-}
-
-fn decode(
-    resizer: &mut fir::Resizer,
-    bytes: &[u8],
-    edge: u32,
-    square: &mut [u8],
-) -> anyhow::Result<()> {
-    let decoded = image::load_from_memory(bytes)?.into_rgb8();
-    let (width, height) = decoded.dimensions();
-    let side = width.min(height);
-    let source = TypedImageRef::<U8x3>::from_buffer(width, height, decoded.as_raw())?;
-    let mut target = TypedImage::<U8x3>::from_buffer(edge, edge, square)?;
-    let options = fir::ResizeOptions::new()
-        .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::CatmullRom))
-        .crop(
-            f64::from((width - side) / 2),
-            f64::from((height - side) / 2),
-            f64::from(side),
-            f64::from(side),
-        );
-    resizer.resize_typed(&source, &mut target, &options)?;
-    Ok(())
 }
 
 fn encoded(dataset: &Path, most: usize) -> anyhow::Result<Vec<Vec<u8>>> {
@@ -174,7 +212,6 @@ fn encoded(dataset: &Path, most: usize) -> anyhow::Result<Vec<Vec<u8>>> {
             images.extend(bytes.map(<[u8]>::to_vec));
         }
     }
-    images.truncate(most);
     anyhow::ensure!(!images.is_empty(), "no images in {}", dataset.display());
     Ok(images)
 }

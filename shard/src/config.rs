@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::mix::Weigh;
+use lcl_schemas::batch::PictureForm;
 
 /// Which documents, by the hash of their ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +123,8 @@ pub struct StreamConfig {
     pub edge: usize,
     /// P, slots of an image.
     pub slots: usize,
+    /// Images as pixels, or as the shards hold them: then neither cropped, mirrored nor checked, and `edge` says nothing.
+    pub pictures: PictureForm,
     /// Documents with fewer stored images are passed over, and counted.
     pub min_images: u32,
     /// Most images in one sequence; 0 for as many as the context holds.
@@ -182,6 +185,7 @@ impl Default for StreamConfig {
             world_size: 1,
             edge: 224,
             slots: 49,
+            pictures: PictureForm::Pixels,
             min_images: 1,
             max_images: 0,
             max_images_step: 0,
@@ -248,6 +252,9 @@ impl StreamConfig {
             bounded.into_iter().find(|(_, value, most)| value > most)
         {
             return refuse(setting, &value, &format!("may be at most {most}"));
+        }
+        if self.flip && self.pictures == PictureForm::Encoded {
+            return refuse("flip", &true, "encoded images are not mirrored");
         }
         if !(0.0..=1.0).contains(&self.holdout) {
             return refuse("holdout", &self.holdout, "is a share, 0 to 1");

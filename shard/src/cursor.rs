@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::mix::{Balance, Given};
 
 /// A position between two batches. It belongs to one manifest of each dataset and one stream configuration, and is refused
-/// elsewhere. A rank's position speaks of its own lanes; [`Position::merge`] makes one of all, from which any allowed number
-/// of ranks goes on.
+/// elsewhere. A rank's position speaks of its own lanes, of a mixture's of all; [`Position::merge`] makes one of all, from
+/// which any allowed number of ranks goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Position {
@@ -20,6 +20,8 @@ pub struct Position {
     pub(crate) turn: u64,
     /// L.
     pub(crate) of_lanes: u32,
+    /// What each dataset is owed.
+    pub(crate) balance: Balance,
     pub(crate) lanes: BTreeMap<u32, LanePosition>,
 }
 
@@ -27,7 +29,6 @@ pub struct Position {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LanePosition {
-    pub(crate) balance: Balance,
     /// For each dataset.
     pub(crate) given: Vec<Given>,
     pub(crate) ended: Vec<bool>,
@@ -100,18 +101,15 @@ impl Position {
                 .iter()
                 .all(|number| *number < MOST)
         };
-        let lane = |lane: &LanePosition| {
-            lane.tracks.iter().all(track)
-                && lane.given.iter().all(given)
-                && lane.balance.is_within(MOST)
-        };
-        self.turn < MOST && self.lanes.values().all(lane)
+        let lane =
+            |lane: &LanePosition| lane.tracks.iter().all(track) && lane.given.iter().all(given);
+        self.turn < MOST && self.balance.is_within(MOST) && self.lanes.values().all(lane)
     }
 
     /// One position of all lanes, from those of all ranks after the same step.
     ///
     /// # Errors
-    /// Positions of different streams or steps, lanes that appear twice or not at all.
+    /// Positions of different streams or steps, lanes that they differ about, or that are missing.
     pub fn merge(positions: impl IntoIterator<Item = Self>) -> Result<Self, MergeError> {
         let mut positions = positions.into_iter();
         let mut merged = positions.next().ok_or(MergeError("there is none"))?;
@@ -122,12 +120,12 @@ impl Position {
             {
                 return Err(MergeError("they are of different streams"));
             }
-            if position.turn != merged.turn {
+            if position.turn != merged.turn || position.balance != merged.balance {
                 return Err(MergeError("they were taken after different steps"));
             }
             for (lane, at) in position.lanes {
-                if merged.lanes.insert(lane, at).is_some() {
-                    return Err(MergeError("a lane appears twice"));
+                if *merged.lanes.entry(lane).or_insert_with(|| at.clone()) != at {
+                    return Err(MergeError("they differ about a lane"));
                 }
             }
         }

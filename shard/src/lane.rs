@@ -1,10 +1,7 @@
-//! One lane: the sequences of all datasets, each dataset in its turn.
+//! One lane: where it stands in each of the datasets, and what it has taken of them.
 
-use std::sync::Arc;
-
-use crate::config::{Passes, StreamConfig};
 use crate::cursor::{LanePosition, PassedOver};
-use crate::mix::{Balance, Given, Weigh, Weights};
+use crate::mix::Given;
 use crate::read::ReadError;
 use crate::track::{Pieces, Plan, Track};
 
@@ -17,10 +14,6 @@ pub(crate) struct Sequence {
 
 /// A lane's state.
 pub(crate) struct Lane {
-    config: Arc<StreamConfig>,
-    /// At the first step.
-    weights: Vec<f64>,
-    balance: Balance,
     given: Vec<Given>,
     ended: Vec<bool>,
     tracks: Vec<Track>,
@@ -28,22 +21,10 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn start(plans: &[Plan], lane: usize) -> Self {
-        let config = plans[0].config.clone();
-        let weights: Vec<f64> = config
-            .sources()
-            .iter()
-            .map(|source| source.weight)
-            .collect();
-        let at_first = Weights::at(0, &weights, &config.schedule);
-        let shares = Weights::of(at_first, &vec![false; plans.len()]);
-        let shares = shares.expect("validated: one is positive");
         Self {
-            balance: Balance::staggered(&shares, lane, typical(&config)),
             given: vec![Given::default(); plans.len()],
             ended: vec![false; plans.len()],
             tracks: plans.iter().map(|plan| Track::start(plan, lane)).collect(),
-            weights,
-            config,
         }
     }
 
@@ -53,32 +34,27 @@ impl Lane {
         lane: usize,
         position: &LanePosition,
     ) -> Result<Self, ReadError> {
-        let begun = Self::start(plans, lane);
         let lengths = [
             position.given.len(),
             position.ended.len(),
-            position.balance.len(),
             position.tracks.len(),
         ];
-        if lengths != [plans.len(); 4] {
+        if lengths != [plans.len(); 3] {
             let detail = format!("lane {lane} is not of {} datasets", plans.len());
             return Err(ReadError::Position(detail));
         }
         let tracks = plans.iter().zip(&position.tracks);
         Ok(Self {
-            balance: position.balance.clone(),
             given: position.given.clone(),
             ended: position.ended.clone(),
             tracks: tracks
                 .map(|(plan, track)| Track::resume(plan, lane, track))
                 .collect::<Result<_, _>>()?,
-            ..begun
         })
     }
 
     pub(crate) fn position(&self) -> LanePosition {
         LanePosition {
-            balance: self.balance.clone(),
             given: self.given.clone(),
             ended: self.ended.clone(),
             tracks: self.tracks.iter().map(Track::position).collect(),
@@ -94,6 +70,11 @@ impl Lane {
         &self.given
     }
 
+    /// Which datasets have nothing more for it.
+    pub(crate) fn ended(&self) -> &[bool] {
+        &self.ended
+    }
+
     pub(crate) fn passed(&self) -> PassedOver {
         let mut passed = PassedOver::default();
         self.tracks
@@ -102,35 +83,15 @@ impl Lane {
         passed
     }
 
-    /// The next sequence, for the batch of `step`; `None` at the lane's end, which a stream without end reaches only where a
-    /// dataset has no document to take.
-    pub(crate) fn next(&mut self, step: u64) -> Result<Option<Sequence>, ReadError> {
-        loop {
-            let stop = self.config.passes != Passes::One && self.ended.contains(&true);
-            let asked = Weights::at(step, &self.weights, &self.config.schedule);
-            let Some(weights) = Weights::of(asked, &self.ended).filter(|_| !stop) else {
-                return Ok(None);
-            };
-            let source = self.balance.next(&weights, typical(&self.config));
-            let Some(pieces) = self.tracks[source].next()? else {
-                self.ended[source] = true;
-                self.balance.forgive(source);
-                continue;
-            };
-            let given = given(&pieces);
-            let units = given.units(self.config.weigh);
-            self.balance.deliver(&weights, source, units);
-            self.given[source].add(&given);
-            return Ok(Some(Sequence { source, pieces }));
-        }
-    }
-}
-
-/// About what a sequence holds of what is weighed; only its size against what is owed matters.
-fn typical(config: &StreamConfig) -> u64 {
-    match config.weigh {
-        Weigh::Tokens => config.context as u64,
-        Weigh::Images | Weigh::Documents | Weigh::Sequences => 1,
+    /// The next sequence of one dataset, and what it holds; `None` where that has ended here.
+    pub(crate) fn next(&mut self, source: usize) -> Result<Option<(Sequence, Given)>, ReadError> {
+        let Some(pieces) = self.tracks[source].next()? else {
+            self.ended[source] = true;
+            return Ok(None);
+        };
+        let given = given(&pieces);
+        self.given[source].add(&given);
+        Ok(Some((Sequence { source, pieces }, given)))
     }
 }
 

@@ -15,6 +15,7 @@ mod filter;
 pub mod flight;
 #[cfg(feature = "query")]
 pub mod inspect;
+mod jpeg;
 mod keyed;
 mod lane;
 mod mix;
@@ -34,7 +35,9 @@ pub use config::{
 };
 pub use cursor::{MergeError, PassedOver, Position};
 pub use filter::FilterError;
+pub use lcl_schemas::batch::PictureForm;
 pub use mix::{Given, Weigh};
 pub use pairs::{Pair, PairsOf, pairs};
+pub use pixels::Squares;
 pub use read::ReadError;
 pub use stream::{Delivered, Stream, StreamError};

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use lcl_schemas::vocabulary::TokenId;
 
-use crate::config::{Crop, Part, StreamConfig, Verify};
+use crate::config::{Part, StreamConfig, Verify};
 use crate::order::RowAt;
-use crate::pixels::{DrawKey, Squares};
+use crate::pixels::Squares;
 use crate::read::{DocumentTokens, Reader};
 use crate::stream::StreamError;
 use crate::track::is_held_out;
@@ -125,15 +125,9 @@ fn decode(reader: &Reader, found: &[Found], edge: usize) -> Result<Vec<Pair>, St
         let at = of_document[0].at;
         let stored = reader.pixels(at)?;
         for pair in of_document {
-            let about = DrawKey {
-                seed: 0,
-                epoch: 0,
-                document: 0,
-                place: pair.image,
-            };
             let mut pixels = vec![0; edge * edge * 3];
             let drawn = match stored.get(pair.image) {
-                Some(encoded) => squares.square(encoded, edge, Crop::Center, about, &mut pixels),
+                Some(encoded) => squares.center(&encoded, edge, &mut pixels),
                 None => Err("has a BOI but no bytes".to_owned()),
             };
             drawn.map_err(|detail| {

@@ -5,6 +5,7 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 
 use crate::config::{Crop, StreamConfig};
+use crate::jpeg::{self, Shrink};
 use crate::keyed::{Draws, Purpose, key};
 
 /// Which part of an image becomes the square, in pixels of the decoded image.
@@ -27,7 +28,8 @@ pub(crate) struct DrawKey {
 
 /// Decodes images one after the other, keeping its buffers.
 #[derive(Default)]
-pub(crate) struct Squares {
+pub struct Squares {
+    jpeg: jpeg::Decoder,
     resizer: fir::Resizer,
 }
 
@@ -43,7 +45,11 @@ impl Squares {
         about: DrawKey,
         square: &mut [u8],
     ) -> Result<(), String> {
-        self.square(encoded, config.edge, config.crop, about, square)?;
+        let window = |width, height| match config.crop {
+            Crop::Center => center(width, height),
+            Crop::Random => random(width, height, about),
+        };
+        self.square(encoded, config.edge, window, square)?;
         if config.flip && draws(Purpose::Flip, about).unit() < 0.5 {
             for line in square.chunks_exact_mut(3 * config.edge) {
                 mirror(line);
@@ -52,37 +58,84 @@ impl Squares {
         Ok(())
     }
 
-    /// One image, cropped, into `[S, S, 3]`: bicubic and antialiased.
+    /// The middle of one image, into `[S, S, 3]`.
     ///
     /// # Errors
     /// What the decoder said.
-    pub(crate) fn square(
+    pub fn center(&mut self, encoded: &[u8], edge: usize, square: &mut [u8]) -> Result<(), String> {
+        self.square(encoded, edge, center, square)
+    }
+
+    /// Bicubic and antialiased; from a large JPEG by way of a half, quarter or eighth that is no smaller than the square.
+    fn square(
         &mut self,
         encoded: &[u8],
         edge: usize,
-        crop: Crop,
-        about: DrawKey,
+        window: impl Fn(u32, u32) -> Window,
         square: &mut [u8],
     ) -> Result<(), String> {
-        let decoded = image::load_from_memory(encoded)
-            .map_err(|error| error.to_string())?
-            .into_rgb8();
+        let resizer = &mut self.resizer;
+        if let Some(headers) = jpeg::Headers::read(encoded) {
+            let window = window(headers.width, headers.height);
+            if let Some(shrink) = Shrink::to(window.width.min(window.height), edge)
+                && let Some(small) = self.jpeg.decode(&headers, shrink)
+            {
+                let size = (small.width, small.height);
+                return resize(
+                    resizer,
+                    size,
+                    small.pixels,
+                    window.shrunk(shrink),
+                    edge,
+                    square,
+                );
+            }
+        }
+        let decoded = image::load_from_memory(encoded);
+        let decoded = decoded.map_err(|error| error.to_string())?.into_rgb8();
         let (width, height) = decoded.dimensions();
-        let window = match crop {
-            Crop::Center => center(width, height),
-            Crop::Random => random(width, height, about),
-        };
-        // By pixel type: the untyped call compiles the kernels of all sixteen into this crate.
-        let source = TypedImageRef::<U8x3>::from_buffer(width, height, decoded.as_raw())
-            .map_err(|error| error.to_string())?;
-        let mut target = TypedImage::<U8x3>::from_buffer(edge as u32, edge as u32, square)
-            .map_err(|error| error.to_string())?;
-        let options = fir::ResizeOptions::new()
-            .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::CatmullRom))
-            .crop(window.left, window.top, window.width, window.height);
-        self.resizer
-            .resize_typed(&source, &mut target, &options)
-            .map_err(|error| error.to_string())
+        let window = window(width, height);
+        resize(
+            resizer,
+            (width, height),
+            decoded.as_raw(),
+            window,
+            edge,
+            square,
+        )
+    }
+}
+
+fn resize(
+    resizer: &mut fir::Resizer,
+    (width, height): (u32, u32),
+    pixels: &[u8],
+    window: Window,
+    edge: usize,
+    square: &mut [u8],
+) -> Result<(), String> {
+    // By pixel type: the untyped call compiles the kernels of all sixteen into this crate.
+    let source = TypedImageRef::<U8x3>::from_buffer(width, height, pixels)
+        .map_err(|error| error.to_string())?;
+    let mut target = TypedImage::<U8x3>::from_buffer(edge as u32, edge as u32, square)
+        .map_err(|error| error.to_string())?;
+    let options = fir::ResizeOptions::new()
+        .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::CatmullRom))
+        .crop(window.left, window.top, window.width, window.height);
+    resizer
+        .resize_typed(&source, &mut target, &options)
+        .map_err(|error| error.to_string())
+}
+
+impl Window {
+    fn shrunk(self, shrink: Shrink) -> Self {
+        let by = f64::from(shrink as u32);
+        Self {
+            left: self.left / by,
+            top: self.top / by,
+            width: self.width / by,
+            height: self.height / by,
+        }
     }
 }
 
@@ -192,11 +245,11 @@ mod tests {
         let mut squares = Squares::default();
         let mut square = vec![0; 16 * 16 * 3];
         squares
-            .square(png.get_ref(), 16, Crop::Random, about(0), &mut square)
+            .center(png.get_ref(), 16, &mut square)
             .expect("valid");
         assert_eq!(square, [200, 100, 50].repeat(16 * 16));
         squares
-            .square(b"not an image", 16, Crop::Random, about(0), &mut square)
+            .center(b"not an image", 16, &mut square)
             .expect_err("not one");
     }
 

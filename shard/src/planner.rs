@@ -9,22 +9,31 @@ use crate::config::{Passes, StreamConfig};
 use crate::cursor::{PassedOver, PieceAt, Position};
 use crate::filter::Filter;
 use crate::lane::{Lane, Sequence};
-use crate::mix::{Given, Weigh};
+use crate::mix::{Balance, Given, Weigh, Weights};
 use crate::order::{Order, RowAt, lanes};
 use crate::read::{ReadError, Reader, SharedReader};
 use crate::stream::StreamError;
 use crate::track::{Census, Plan};
 
 /// The lanes of one rank, and whose turn it is.
+///
+/// Which dataset a lane's sequence comes from depends on what all lanes have given before. So with several datasets every
+/// rank plans the lanes of all and keeps the sequences of its own: planning a document costs a hundredth of decoding its
+/// images, and shares hold to within one sequence of the whole stream.
 pub(crate) struct Planner {
     config: Arc<StreamConfig>,
     /// Of the configuration: every position says it.
     identity: String,
     plans: Vec<Plan>,
-    /// ℓ ≡ rank mod W, ascending.
+    /// At the first step.
+    weights: Vec<f64>,
+    balance: Balance,
+    /// ℓ ≡ `first` mod `stride`, ascending.
     lanes: Vec<Lane>,
+    first: usize,
+    stride: usize,
     of_lanes: usize,
-    /// Of this rank; W times as many of all ranks.
+    /// Of all ranks: the next one is lane `turn mod L`'s, or the next of this planner's after it.
     turn: u64,
 }
 
@@ -73,12 +82,20 @@ impl Planner {
             });
         }
         let plans = plans(&config, readers, of_lanes)?;
-        let own = (config.rank..of_lanes).step_by(config.world_size);
-        let (lanes, turn) = match from {
-            None => (own.map(|lane| Lane::start(&plans, lane)).collect(), 0),
+        let (first, stride) = match plans.len() {
+            1 => (config.rank, config.world_size),
+            _ => (0, 1),
+        };
+        let planned = (first..of_lanes).step_by(stride);
+        let (lanes, balance, turn) = match from {
+            None => (
+                planned.map(|lane| Lane::start(&plans, lane)).collect(),
+                Balance::of(plans.len()),
+                0,
+            ),
             Some(position) => {
                 check(position, &config, &plans, of_lanes)?;
-                let lanes = own.map(|lane| {
+                let lanes = planned.map(|lane| {
                     let at = position.lanes.get(&(lane as u32)).ok_or_else(|| {
                         let detail =
                             format!("it does not have lane {lane}: merge those of all ranks");
@@ -86,15 +103,20 @@ impl Planner {
                     })?;
                     Lane::resume(&plans, lane, at)
                 });
-                let turn = position.turn / config.world_size as u64;
-                (lanes.collect::<Result<_, _>>()?, turn)
+                let lanes = lanes.collect::<Result<_, _>>()?;
+                (lanes, position.balance.clone(), position.turn)
             }
         };
+        let sources = config.sources();
         Ok(Self {
             identity: config.identity(),
             config,
             plans,
+            weights: sources.iter().map(|source| source.weight).collect(),
+            balance,
             lanes,
+            first,
+            stride,
             of_lanes,
             turn,
         })
@@ -136,7 +158,12 @@ impl Planner {
     /// Documents that this rank did not take.
     pub(crate) fn passed(&self) -> PassedOver {
         let mut passed = PassedOver::default();
-        self.lanes.iter().for_each(|lane| passed.add(lane.passed()));
+        let numbers = (self.first..).step_by(self.stride);
+        for (lane, number) in self.lanes.iter().zip(numbers) {
+            if number % self.config.world_size == self.config.rank {
+                passed.add(lane.passed());
+            }
+        }
         passed
     }
 
@@ -151,41 +178,95 @@ impl Planner {
 
     /// This rank's sequences of a step, fewer at the end of a stream that ends.
     pub(crate) fn sequences(&mut self) -> Result<Vec<Sequence>, StreamError> {
-        let rows = self.config.rows / self.config.world_size;
+        let StreamConfig {
+            rank, world_size, ..
+        } = *self.config;
+        let rows = self.config.rows / world_size;
+        let mut missing = vec![0; world_size];
+        (self.first..world_size)
+            .step_by(self.stride)
+            .for_each(|rank| missing[rank] = rows);
         let mut sequences = Vec::with_capacity(rows);
-        let mut idle = 0;
-        while sequences.len() < rows && idle < self.lanes.len() {
-            let lane = (self.turn % self.lanes.len() as u64) as usize;
-            let step = self.turn / rows as u64;
-            self.turn += 1;
-            match self.lanes[lane].next(step)? {
+        let (begun, mut any, mut idle) = (self.turn, false, 0);
+        while missing.iter().any(|rows| *rows > 0) && idle < self.lanes.len() {
+            let step = self.turn / self.config.rows as u64;
+            let lane = (self.turn % self.of_lanes as u64) as usize / self.stride;
+            let of_rank = (self.turn as usize + self.first) % world_size;
+            self.turn += self.stride as u64;
+            idle += 1;
+            // Lanes of other ranks have ended before: this one's go on in the next step.
+            if missing[of_rank] == 0 {
+                continue;
+            }
+            match self.deal(lane, step)? {
                 Some(sequence) => {
-                    sequences.push(sequence);
-                    idle = 0;
+                    missing[of_rank] -= 1;
+                    (any, idle) = (true, 0);
+                    if of_rank == rank {
+                        sequences.push(sequence);
+                    }
                 }
                 None if self.config.passes == Passes::Endless => {
                     let without = self.first_without_documents()?;
                     return Err(self.no_documents(without.unwrap_or_default()));
                 }
-                None => idle += 1,
+                None => {}
             }
         }
+        self.turn = self.turn.next_multiple_of(world_size as u64);
         // A rank of many may have nothing to do; a whole dataset may not.
-        let nothing = sequences.is_empty() && self.turn == self.lanes.len() as u64;
+        let nothing = !any && begun == 0;
         if nothing && let Some(without) = self.first_without_documents()? {
             return Err(self.no_documents(without));
         }
         Ok(sequences)
     }
 
+    /// The next sequence of a lane, for the batch of `step`; `None` at the lane's end, which a stream without end reaches only
+    /// where a dataset has no document to take.
+    fn deal(&mut self, lane: usize, step: u64) -> Result<Option<Sequence>, ReadError> {
+        let typical = typical(&self.config);
+        loop {
+            let ended = self.lanes[lane].ended();
+            if self.config.passes != Passes::One && ended.contains(&true) {
+                return Ok(None);
+            }
+            let asked = Weights::at(step, &self.weights, &self.config.schedule);
+            let weights = Weights::of(asked, &self.ended());
+            let next = weights.and_then(|weights| {
+                let source = self.balance.next(&weights, typical, |at| !ended[at])?;
+                Some((weights, source))
+            });
+            let Some((weights, source)) = next else {
+                return Ok(None);
+            };
+            if let Some((sequence, given)) = self.lanes[lane].next(source)? {
+                let units = given.units(self.config.weigh);
+                self.balance.deliver(&weights, source, units);
+                return Ok(Some(sequence));
+            }
+            let ended = self.ended();
+            if ended[source] {
+                self.balance.forgive(source, &ended);
+            }
+        }
+    }
+
+    /// Which datasets have ended in every lane.
+    fn ended(&self) -> Vec<bool> {
+        let ended = |source: usize| self.lanes.iter().all(|lane| lane.ended()[source]);
+        (0..self.plans.len()).map(ended).collect()
+    }
+
     pub(crate) fn position(&self) -> Position {
-        let numbers = (self.config.rank as u32..).step_by(self.config.world_size);
+        let numbers = (self.first as u32..).step_by(self.stride);
         let lanes = self.lanes.iter().map(Lane::position);
         Position {
             manifests: manifests(&self.plans),
             stream: self.identity.clone(),
-            turn: self.turn * self.config.world_size as u64,
+            turn: self.turn,
             of_lanes: self.of_lanes as u32,
+            balance: self.balance.clone(),
             lanes: numbers.zip(lanes).collect(),
         }
     }
@@ -219,7 +300,8 @@ impl Planner {
     }
 }
 
-fn open_readers(
+/// The datasets of a stream, at the manifests that it names, else those of the position, else the newest.
+pub(crate) fn open_readers(
     config: &StreamConfig,
     from: Option<&Position>,
 ) -> Result<Vec<SharedReader>, StreamError> {
@@ -300,6 +382,10 @@ fn check(
     if !position.has_sane_numbers() {
         return Err(ReadError::Position("its numbers cannot be".into()).into());
     }
+    if position.balance.len() != plans.len() {
+        let detail = format!("it is not of {} datasets", plans.len());
+        return Err(ReadError::Position(detail).into());
+    }
     if position.of_lanes as usize != of_lanes {
         let detail = format!("{} lanes instead of {of_lanes}", position.of_lanes);
         return Err(ReadError::Position(detail).into());
@@ -309,6 +395,14 @@ fn check(
         false => {
             Err(ReadError::Position("it is not between two steps of so many ranks".into()).into())
         }
+    }
+}
+
+/// About what a sequence holds of what is weighed; only its size against what is owed matters.
+fn typical(config: &StreamConfig) -> u64 {
+    match config.weigh {
+        Weigh::Tokens => config.context as u64,
+        Weigh::Images | Weigh::Documents | Weigh::Sequences => 1,
     }
 }
 

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, AsArray, LargeBinaryArray, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::UInt32Type;
+use bytes::Bytes;
 use lcl_schemas::dataset::{
     HEADER_FILE, Header, HeaderError, LATEST_MANIFEST, MANIFESTS_DIR, ManifestRow,
     manifest_from_arrow,
 };
 use lcl_schemas::vocabulary::TokenId;
+use lcl_schemas::wire::encoded_at;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
@@ -59,6 +61,9 @@ pub enum ReadError {
         "the position does not fit this dataset: {0}; resume with the dataset and settings it was saved with"
     )]
     Position(String),
+    /// Not the name of a manifest.
+    #[error("`{0}` is no manifest: its name is a SHA-256 in 64 hexadecimal digits")]
+    NoHash(String),
     /// The manifest is not what its name says.
     #[error("{path} is damaged ({detail}): run `lcl-ingest` on the dataset again to write a new one", path = path.display())]
     Manifest {
@@ -107,9 +112,9 @@ pub(crate) struct Pixels(LargeBinaryArray);
 
 impl Pixels {
     /// The encoded image at a place.
-    pub(crate) fn get(&self, place: u32) -> Option<&[u8]> {
+    pub(crate) fn get(&self, place: u32) -> Option<Bytes> {
         let place = place as usize;
-        (place < self.0.len() && self.0.is_valid(place)).then(|| self.0.value(place))
+        (place < self.0.len() && self.0.is_valid(place)).then(|| encoded_at(&self.0, place))
     }
 }
 
@@ -171,6 +176,10 @@ impl Reader {
         } else {
             manifest.to_owned()
         };
+        // It may come from a client, and becomes a path.
+        if manifest.len() != 64 || !manifest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(ReadError::NoHash(manifest));
+        }
         let groups = read_manifest(folder, &manifest)?;
         Ok(Self {
             folder: folder.to_owned(),
@@ -441,7 +450,7 @@ fn read_manifest(folder: &Path, hash: &str) -> Result<Vec<ManifestRow>, ReadErro
             "its contents do not have the hash that names it".into(),
         ));
     }
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes))
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(|error| damaged(error.to_string()))?;
     let mut rows = Vec::new();

@@ -11,9 +11,9 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use crossbeam::channel::{Receiver, Sender, bounded};
-use lcl_schemas::batch::Batch;
+use lcl_schemas::batch::{Batch, PictureForm, Pictures};
 use lcl_schemas::dataset::Header;
 
 use crate::config::{ConfigError, OnCorrupt, StreamConfig};
@@ -88,11 +88,11 @@ pub struct Delivered {
     pub batch: Batch,
     /// From here the next batch follows.
     pub position: Position,
-    /// The lowest epoch that any dataset is in, in any lane of this rank.
+    /// The lowest epoch that any dataset is in, in any lane of this rank; of a mixture, in any lane.
     pub epoch: u64,
     /// Documents not taken so far, by this rank.
     pub passed: PassedOver,
-    /// What each dataset has given so far, to this rank.
+    /// What each dataset has given so far, to this rank; of a mixture, to all ranks.
     pub given: Vec<Given>,
     /// Images of this batch that did not decode and were left out; each named by shard, row group, row and place.
     pub lost: Vec<String>,
@@ -110,12 +110,15 @@ pub struct Stream {
 struct Unfinished {
     planned: Planned,
     on_corrupt: OnCorrupt,
-    squares: Receiver<(usize, Result<Square, ReadError>)>,
+    form: PictureForm,
+    pictures: Receiver<(usize, Result<Picture, ReadError>)>,
 }
 
-/// An image's part of a batch's buffer, and why there is nothing in it.
-struct Square {
+/// An image for its batch, in one of its two forms, and why there is nothing in it.
+struct Picture {
+    /// Its part of the batch's buffer.
     pixels: BytesMut,
+    encoded: Bytes,
     corrupt: Option<ReadError>,
 }
 
@@ -124,7 +127,7 @@ struct Job {
     /// Index in the batch of the first.
     first: usize,
     pixels: Vec<BytesMut>,
-    reply: Sender<(usize, Result<Square, ReadError>)>,
+    reply: Sender<(usize, Result<Picture, ReadError>)>,
 }
 
 impl Stream {
@@ -217,9 +220,12 @@ fn plan(
                 return;
             }
         };
-        let bytes = config.edge * config.edge * 3;
+        let bytes = match config.pictures {
+            PictureForm::Pixels => config.edge * config.edge * 3,
+            PictureForm::Encoded => 0,
+        };
         let mut pixels = BytesMut::zeroed(planned.images.len() * bytes);
-        let (reply, squares) = bounded(planned.images.len().max(1));
+        let (reply, pictures) = bounded(planned.images.len().max(1));
         let mut first = 0;
         let of_pieces: Vec<_> = by_piece(&planned.images)
             .map(|images| {
@@ -237,7 +243,8 @@ fn plan(
         let batch = Unfinished {
             planned,
             on_corrupt: config.on_corrupt,
-            squares,
+            form: config.pictures,
+            pictures,
         };
         // First the batch, then its jobs: the consumer of a batch waits for the replies, never for a place here.
         if unfinished.send(Ok(batch)).is_err() {
@@ -277,15 +284,27 @@ fn decode(readers: &[SharedReader], config: &StreamConfig, jobs: &Receiver<Job>)
                 document: images.document,
                 place,
             };
-            let drawn = match stored.get(place) {
-                Some(encoded) => squares.draw(encoded, config, about, &mut pixels),
-                None => Err("has a BOI but no bytes".to_owned()),
+            let mut encoded = Bytes::new();
+            let drawn = match (stored.get(place), config.pictures) {
+                (None, _) => Err("has a BOI but no bytes".to_owned()),
+                (Some(bytes), PictureForm::Pixels) => {
+                    squares.draw(&bytes, config, about, &mut pixels)
+                }
+                (Some(bytes), PictureForm::Encoded) => {
+                    encoded = bytes;
+                    Ok(())
+                }
             };
             let corrupt = drawn.err().map(|detail| {
                 let detail = format!("image at place {place}: {detail}");
                 reader.shard_error(images.at.group, Some(images.at.row), detail)
             });
-            let _ = reply.send((index, Ok(Square { pixels, corrupt })));
+            let picture = Picture {
+                pixels,
+                encoded,
+                corrupt,
+            };
+            let _ = reply.send((index, Ok(picture)));
         }
     }
 }
@@ -300,24 +319,32 @@ impl Unfinished {
             passed,
             given,
         } = self.planned;
-        let mut squares: Vec<Option<BytesMut>> = vec![None; images.len()];
+        let mut pictures: Vec<Option<Picture>> = (0..images.len()).map(|_| None).collect();
         let mut lost = Vec::new();
         for _ in 0..images.len() {
-            let (index, square) = self.squares.recv().map_err(|_| StreamError::WorkerGone)?;
-            let Square { pixels, corrupt } = square?;
-            match corrupt {
+            let (index, picture) = self.pictures.recv().map_err(|_| StreamError::WorkerGone)?;
+            let mut picture = picture?;
+            match picture.corrupt.take() {
                 Some(error) if self.on_corrupt == OnCorrupt::Stop => return Err(error.into()),
                 Some(error) => lost.push((index, error.to_string())),
                 None => {}
             }
-            squares[index] = Some(pixels);
+            pictures[index] = Some(picture);
         }
-        let mut pixels = BytesMut::new();
-        for square in squares {
-            // Neighbours in one allocation: joined, not copied.
-            pixels.unsplit(square.expect("one reply for each image"));
-        }
-        batch.pixels = pixels.freeze();
+        let pictures = pictures
+            .into_iter()
+            .map(|picture| picture.expect("one reply for each image"));
+        batch.pictures = match self.form {
+            PictureForm::Encoded => {
+                Pictures::Encoded(pictures.map(|picture| picture.encoded).collect())
+            }
+            PictureForm::Pixels => {
+                let mut pixels = BytesMut::new();
+                // Neighbours in one allocation: joined, not copied.
+                pictures.for_each(|picture| pixels.unsplit(picture.pixels));
+                Pictures::Pixels(pixels.freeze())
+            }
+        };
         lost.sort_by_key(|(index, _)| *index);
         let (indices, lost): (Vec<_>, Vec<_>) = lost.into_iter().unzip();
         if !indices.is_empty() {

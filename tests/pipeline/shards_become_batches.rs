@@ -67,7 +67,7 @@ fn every_stored_image_comes_once_with_pixels_of_its_own() {
     for delivered in batches {
         let batch = delivered.expect("readable").batch;
         images += batch.images();
-        for square in batch.pixels.chunks(32 * 32 * 3) {
+        for square in batch.pixels().chunks(32 * 32 * 3) {
             // Ground is nearly white and shapes are coloured: a plain or black square would be a lost image.
             assert!(
                 square.iter().any(|&value| value > 200) && square.iter().any(|&value| value < 120)

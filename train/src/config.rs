@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use lcl_shard::flight::RemoteUrl;
-use lcl_shard::{Part, Passes, StreamConfig};
+use lcl_shard::{Part, Passes, PictureForm, StreamConfig};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -294,6 +294,11 @@ impl Config {
                 "remote.retry_s",
                 "from 0 to 86400 seconds",
                 (0.0..=86_400.0).contains(&self.remote.retry_s),
+            ),
+            (
+                "data.pictures",
+                "\"pixels\": the trainer decodes nothing",
+                self.data.pictures == PictureForm::Pixels,
             ),
             (
                 "data.holdout",

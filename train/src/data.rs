@@ -217,7 +217,7 @@ impl Inputs {
         device: &Device,
     ) -> Result<Self, DataError> {
         let plan = Plan::of(batch, vocabulary, shape, Targets::Segments)?;
-        let (found, expected) = (batch.pixels.len(), batch.images() * 3 * shape.edge.pow(2));
+        let (found, expected) = (batch.pixels().len(), batch.images() * 3 * shape.edge.pow(2));
         if found != expected {
             return Err(DataError::Size {
                 what: "bytes of pixels",
@@ -228,7 +228,7 @@ impl Inputs {
         Ok(Self::new(
             batch,
             plan,
-            normalised(&batch.pixels, batch.edge, device),
+            normalised(batch.pixels(), batch.edge, device),
             device,
         ))
     }

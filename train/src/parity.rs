@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
-use bytes::Bytes;
 use lcl_schemas::batch::Batch;
 use lcl_schemas::vocabulary::Vocabulary;
 use serde::Serialize;
@@ -132,19 +131,14 @@ pub(crate) fn published_batch(
     }
     let bois = (0..tokens.len()).filter(|place| tokens[*place] == vocabulary.boi);
     let (first_slots, has_context) = bois.map(|boi| (boi as u32 + 1, boi % context != 0)).unzip();
+    let places = 0..tokens.len();
     Batch {
-        rows: rows.len(),
-        context,
-        edge: shape.edge,
-        slots: shape.slots(),
         segments: vec![1; tokens.len()],
-        positions: (0..tokens.len())
-            .map(|place| (place % context) as u32)
-            .collect(),
+        positions: places.map(|place| (place % context) as u32).collect(),
         tokens,
-        pixels: Bytes::new(),
         first_slots,
         has_context,
+        ..Batch::padding(rows.len(), context, shape.edge, shape.slots())
     }
 }
 

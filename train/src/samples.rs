@@ -1,6 +1,6 @@
 //! Small packed batches for tests, in the ids of `parity_tiny`: 95 BOS, 96 EOS, 97 slot, 98 BOI, 99 EOI.
 
-use lcl_schemas::batch::Batch;
+use lcl_schemas::batch::{Batch, Pictures};
 use lcl_schemas::vocabulary::Vocabulary;
 
 use crate::init::fixed_units;
@@ -53,7 +53,7 @@ pub(crate) fn packed(rows: &[&[&[u32]]], context: usize, first_image: usize) -> 
             }
         }
     }
-    batch.pixels = shown.into();
+    batch.pictures = Pictures::Pixels(shown.into());
     batch
 }
 

@@ -192,6 +192,7 @@ impl Remote {
             context: config.context,
             edge: config.edge,
             slots: config.slots,
+            form: config.pictures,
         };
         // The connection lives on a thread of the runtime, so that it answers while the reader below waits for its consumer.
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -101,7 +101,7 @@ pub fn simulate(
     for planner in &planners {
         simulation.passed.add(planner.passed());
     }
-    seen.into(simulation, &planners)
+    Ok(seen.into(simulation, &planners))
 }
 
 /// What was looked at so far.
@@ -157,7 +157,7 @@ impl Seen {
         self.position_bytes = self.position_bytes.max(json);
     }
 
-    fn into(self, simulation: Simulation, planners: &[Planner]) -> Result<Simulation, StreamError> {
+    fn into(self, simulation: Simulation, planners: &[Planner]) -> Simulation {
         let documents = self.shards.len();
         let mut of_shard: BTreeMap<(usize, u32), Vec<f64>> = BTreeMap::new();
         for (at, shard) in self.shards.iter().enumerate() {
@@ -178,7 +178,7 @@ impl Seen {
         let column_bytes: u64 = planners.iter().map(Planner::bytes_read).sum();
         let batches = (simulation.steps * simulation.ranks as u64).max(1) as f64;
         let positions = self.positions.max(1) as f64;
-        Ok(Simulation {
+        Simulation {
             documents: documents as u64,
             images: self.images,
             neighbours: same as f64 / documents.saturating_sub(1).max(1) as f64,
@@ -192,7 +192,7 @@ impl Seen {
             position_bytes: self.position_bytes,
             fill: self.used as f64 / self.places.max(1) as f64,
             ..simulation
-        })
+        }
     }
 }
 

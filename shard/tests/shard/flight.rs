@@ -10,15 +10,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow_flight::flight_service_client::FlightServiceClient;
-use arrow_flight::{FlightDescriptor, Ticket as RawTicket};
+use arrow_flight::{Criteria, FlightDescriptor, Ticket as RawTicket};
 use lcl_shard::flight::server::{Listening, ServeConfig, Tls};
 use lcl_shard::flight::{Access, Ask, Remote, RemoteError, RemoteUrl, Ticket};
-use lcl_shard::{Delivered, OnCorrupt, Passes, Stream, StreamConfig, Verify};
+use lcl_shard::{Delivered, OnCorrupt, Passes, PictureForm, Stream, StreamConfig, Verify};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tonic::Code;
+use tonic::transport::Channel;
 
 use crate::fixture::usual;
 use crate::stream::{config, dataset};
@@ -65,6 +66,12 @@ impl Server {
 
     fn url(&self, stream: &str) -> RemoteUrl {
         url("grpc", self.address, stream)
+    }
+
+    /// Of Flight's calls, one by one.
+    async fn client(&self) -> FlightServiceClient<Channel> {
+        let channel = Channel::from_shared(format!("http://{}", self.address)).expect("a URL");
+        FlightServiceClient::new(channel.connect().await.expect("listening"))
     }
 
     /// A metric's value, summed over its labels.
@@ -168,6 +175,12 @@ fn what_is_served_is_what_is_made_in_process_for_every_rank() {
         takes_all(remote, &expected);
     }
     assert!(server.metric("batches_total") >= 36.0);
+    let encoded = StreamConfig {
+        pictures: PictureForm::Encoded,
+        ..wanted
+    };
+    let remote = Remote::open(&server.url("train"), &access(), &encoded, None).expect("served");
+    takes_all(remote, &here(&encoded, 5));
     // Those who have read enough are gone, and the server knows.
     server.until("streams_open", |open| open == 0.0);
 }
@@ -463,6 +476,33 @@ fn lost_data_is_named_to_the_client_and_the_server_goes_on() {
 }
 
 #[test]
+fn a_list_of_streams_leaves_out_the_one_whose_dataset_is_gone() {
+    let (folder, gone) = (dataset(&usual(20), 4), dataset(&usual(20), 4));
+    let streams = [
+        ("a", config(gone.path())),
+        ("b", config(folder.path())),
+        ("c", config(folder.path())),
+    ];
+    let server = Server::start(&streams, |_| {});
+    drop(gone);
+    let names = server.runtime.block_on(async {
+        let mut client = server.client().await;
+        let flights = client
+            .list_flights(Criteria::default())
+            .await
+            .expect("answered");
+        let mut flights = flights.into_inner();
+        let mut names = Vec::new();
+        while let Some(info) = flights.message().await.expect("the list goes on") {
+            names.extend(info.flight_descriptor.expect("given").path);
+        }
+        names
+    });
+    assert_eq!(names, ["b", "c"]);
+    assert!(server.metric("refused_total") >= 1.0);
+}
+
+#[test]
 fn whoever_does_not_have_the_token_gets_nothing() {
     let folder = dataset(&usual(40), 4);
     let token = folder.path().join("token");
@@ -572,11 +612,8 @@ fn what_cannot_be_asked_is_refused_in_words_and_nothing_breaks() {
     };
     assert!(said(&ranks, "train").contains("does not divide 3 lanes"));
 
-    let channel = format!("http://{}", server.address);
     server.runtime.block_on(async {
-        let channel = tonic::transport::Channel::from_shared(channel).expect("a URL");
-        let channel = channel.connect().await.expect("there");
-        let mut client = FlightServiceClient::new(channel);
+        let mut client = server.client().await;
         let ask = Ask {
             stream: "train".into(),
             ..Ask::default()
@@ -593,6 +630,16 @@ fn what_cannot_be_asked_is_refused_in_words_and_nothing_breaks() {
         let old = RawTicket::new(serde_json::to_vec(&old).expect("plain"));
         let status = client.do_get(old).await.expect_err("refused");
         assert_eq!(status.code(), Code::FailedPrecondition);
+        // A manifest's name becomes a path.
+        let mut elsewhere: Ticket = serde_json::from_slice(&ticket.ticket).expect("ours");
+        elsewhere.manifests = vec!["../../elsewhere".into()];
+        let elsewhere = RawTicket::new(serde_json::to_vec(&elsewhere).expect("plain"));
+        let status = client.do_get(elsewhere).await.expect_err("refused");
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(
+            status.message().contains("64 hexadecimal digits"),
+            "{status}"
+        );
         // Nonsense, and more of it than a message may be.
         for (ticket, code) in [
             (vec![0xFF; 100], Code::InvalidArgument),

@@ -42,7 +42,7 @@ pub(crate) fn rows(batch: &Batch) -> Vec<Row> {
                     .collect(),
                 pixels: images
                     .iter()
-                    .flat_map(|&image| batch.pixels[image * bytes..][..bytes].to_vec())
+                    .flat_map(|&image| batch.pixels()[image * bytes..][..bytes].to_vec())
                     .collect(),
             }
         })

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lcl_schemas::batch::Batch;
+use lcl_schemas::batch::{Batch, Pictures};
 use lcl_shard::{
-    OnCorrupt, Part as StreamPart, PassedOver, Passes, Position, Stream, StreamConfig, StreamError,
-    Verify,
+    OnCorrupt, Part as StreamPart, PassedOver, Passes, PictureForm, Position, Stream, StreamConfig,
+    StreamError, Verify,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -94,7 +94,7 @@ pub(crate) fn recognise(batches: &[(Batch, Position)]) -> BTreeMap<u32, Seen> {
             assert_eq!(batch.tokens[slot - 1], V.boi);
             assert_eq!(batch.tokens[slot..slot + SLOTS], [V.slot; SLOTS]);
             assert_eq!(batch.tokens[slot + SLOTS], V.eoi);
-            let pixel = &batch.pixels[image * bytes..][..3];
+            let pixel = &batch.pixels()[image * bytes..][..3];
             let owner = (0..batch.tokens.len())
                 .filter(|&at| {
                     at / batch.context == slot / batch.context
@@ -120,6 +120,35 @@ pub(crate) fn recognise(batches: &[(Batch, Position)]) -> BTreeMap<u32, Seen> {
     seen.values_mut()
         .for_each(|seen| seen.places.sort_unstable());
     seen
+}
+
+#[test]
+fn encoded_images_are_the_stored_bytes_of_the_same_sequences() {
+    let folder = dataset(&usual(60), 4);
+    let encoded = StreamConfig {
+        pictures: PictureForm::Encoded,
+        ..config(folder.path())
+    };
+    let decoded = batches(config(folder.path()), None, 10);
+    for ((found, _), (expected, _)) in batches(encoded, None, 10).into_iter().zip(decoded) {
+        let Pictures::Encoded(encoded) = &found.pictures else {
+            panic!("not encoded");
+        };
+        assert_eq!(encoded.len(), expected.images());
+        let squares = expected.pixels().chunks(expected.edge.pow(2) * 3);
+        for (bytes, square) in encoded.iter().zip(squares) {
+            let picture = image::load_from_memory(bytes)
+                .expect("as stored")
+                .into_rgb8();
+            assert_eq!(picture.dimensions(), (10, 8));
+            assert_eq!(picture.get_pixel(0, 0).0, square[..3]);
+        }
+        let as_expected = Batch {
+            pictures: expected.pictures.clone(),
+            ..found
+        };
+        assert_eq!(as_expected, expected);
+    }
 }
 
 #[test]

@@ -29,14 +29,12 @@ pub(super) struct Feed {
 impl Feed {
     /// Sends batches until the stream ends or fails, the client is gone, or the server stops.
     pub(super) fn run(mut self, messages: &mpsc::Sender<Message>) {
-        self.metrics.begun(&self.name);
-        self.metrics.open.inc();
+        let _open = self.metrics.clone().begun(&self.name);
         if let Err(status) = self.send_all(messages) {
             self.metrics.failed(&self.name);
             // A client that is gone knows.
             let _ = messages.blocking_send(Err(status));
         }
-        self.metrics.open.dec();
     }
 
     fn send_all(&mut self, messages: &mpsc::Sender<Message>) -> Result<(), Status> {
@@ -114,7 +112,7 @@ pub(super) fn status(error: &StreamError) -> Status {
         | StreamError::Ranks { .. }
         | StreamError::NoImages { .. }
         | StreamError::OtherPosition { .. }
-        | StreamError::Read(ReadError::Position(_)) => Code::InvalidArgument,
+        | StreamError::Read(ReadError::Position(_) | ReadError::NoHash(_)) => Code::InvalidArgument,
         StreamError::NoDocuments { .. } => Code::NotFound,
         StreamError::Read(ReadError::File { source, .. })
             if source.kind() == std::io::ErrorKind::NotFound =>

@@ -21,8 +21,7 @@ type ByStream = Family<Vec<(String, String)>, Counter>;
 /// Counters that any thread adds to.
 pub(super) struct Metrics {
     registry: Registry,
-    /// Streams that are being read.
-    pub(super) open: Gauge,
+    open: Gauge,
     streams: ByStream,
     batches: ByStream,
     rows: ByStream,
@@ -97,13 +96,25 @@ impl Default for Metrics {
     }
 }
 
+/// A stream that is being read.
+pub(super) struct Open(Arc<Metrics>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.dec();
+    }
+}
+
 fn label(stream: &str) -> Vec<(String, String)> {
     vec![("stream".to_owned(), stream.to_owned())]
 }
 
 impl Metrics {
-    pub(super) fn begun(&self, stream: &str) {
+    /// One more stream is being read, until what is returned is dropped.
+    pub(super) fn begun(self: Arc<Self>, stream: &str) -> Open {
         self.streams.get_or_create(&label(stream)).inc();
+        self.open.inc();
+        Open(self)
     }
 
     pub(super) fn sent(&self, stream: &str, sent: &Sent) {

@@ -23,8 +23,8 @@ use super::feed::{Feed, Message, status};
 use super::metrics::Metrics;
 use crate::config::{StreamConfig, Verify};
 use crate::flight::{Ask, Details, Ticket};
-use crate::read::Reader;
-use crate::stream::{Stream, StreamError};
+use crate::planner::open_readers;
+use crate::stream::Stream;
 
 /// The action that gives a stream's `tokenizer.json`.
 const TOKENIZER: &str = "tokenizer";
@@ -113,16 +113,11 @@ impl Service {
         let config = self.stream(&ask).map_err(|status| self.refuse(status))?;
         let readers = blocking({
             let (config, position) = (config.clone(), ask.position.clone());
-            move || {
-                let sources = config.sources().into_iter().enumerate();
-                let opened = sources.map(|(index, source)| {
-                    let saved = position.as_ref().and_then(|at| at.manifests.get(index));
-                    let manifest = saved.unwrap_or(&source.manifest);
-                    let reader = Reader::open(&source.dataset, manifest, Verify::Size);
-                    reader.map_err(|error| status(&StreamError::Read(error)))
-                });
-                opened.collect::<Result<Vec<_>, _>>()
-            }
+            let config = StreamConfig {
+                verify: Verify::Size,
+                ..config
+            };
+            move || open_readers(&config, position.as_ref()).map_err(|error| status(&error))
         })
         .await?;
         let manifests: Vec<_> = readers
@@ -145,13 +140,14 @@ impl Service {
         };
         let endpoint = FlightEndpoint::new().with_ticket(RawTicket::new(json(&ticket)?));
         let schema = shape(&config).schema();
+        let details = json(&details)?;
         FlightInfo::new()
             .try_with_schema(&schema)
             .map(|info| {
                 info.with_descriptor(descriptor)
                     .with_endpoint(endpoint)
                     .with_ordered(true)
-                    .with_app_metadata(json(&details).unwrap_or_default())
+                    .with_app_metadata(details)
             })
             .map_err(|error| Status::internal(error.to_string()))
     }
@@ -216,6 +212,7 @@ fn shape(config: &StreamConfig) -> BatchShape {
         context: config.context,
         edge: config.edge,
         slots: config.slots,
+        form: config.pictures,
     }
 }
 
@@ -269,7 +266,13 @@ impl FlightService for Service {
         let mut flights = Vec::new();
         for name in self.config.streams.keys() {
             let descriptor = FlightDescriptor::new_path(vec![name.clone()]);
-            flights.push(self.info(descriptor).await);
+            match self.info(descriptor).await {
+                Ok(info) => flights.push(Ok(info)),
+                // An error would end the list: who asks for this stream by its name is told.
+                Err(status) => {
+                    self.refuse(status);
+                }
+            }
         }
         Ok(Response::new(futures::stream::iter(flights).boxed()))
     }

@@ -229,7 +229,7 @@ pub fn from_arrow(record: &RecordBatch, shape: BatchShape) -> Result<Batch, Wire
 }
 
 /// One of many encoded images, without copying it.
-pub fn encoded_at(images: &LargeBinaryArray, at: usize) -> Bytes {
+fn encoded_at(images: &LargeBinaryArray, at: usize) -> Bytes {
     let bounds = &images.value_offsets()[at..at + 2];
     let (begin, end) = (bounds[0] as usize, bounds[1] as usize);
     shared(images.values().slice_with_length(begin, end - begin))

@@ -1,14 +1,16 @@
-"""Loaders side by side on the same pictures and captions: decode and resize to 224, shuffled.
+"""Loaders side by side on the same pictures and captions, shuffled: decoded and resized to 224, and as they are stored.
 
-    cargo build --release -p lcl-shard --no-default-features --example stream_rate
+    cargo build --release -p lcl-shard --no-default-features --features client,serve --example stream_rate
     cargo build --release -p lcl-ingest
     python3 -m venv bench && bench/bin/pip install webdataset==1.0.2 mosaicml-streaming==0.13.0 litdata==0.2.76 \
         "numpy<2.2" pillow torch
     bench/bin/python shard/benches/versus_loaders.py target/release FOLDER
 
 Pictures are drawn (noise with a natural spectrum, JPEG quality 90), captions are made up. Every measurement is a process
-of its own: one epoch to warm the page cache, then the timed one. CPU seconds and peak memory are the process's and its
-children's. Peers are used as shipped: PIL, bilinear, a shuffled DataLoader; ours are its defaults with a centre crop.
+of its own, three times, of which the median by samples a second is shown. Peers: one epoch to warm the page cache, then the
+timed one; CPU seconds and peak memory are the process's and its children's; used as shipped: PIL, bilinear, a shuffled
+DataLoader. Ours: defaults with a centre crop; CPU seconds are of the whole process, its start and first batch included.
+`flight` is two processes, a server and a client; `bare` decodes and resizes with our code and does nothing else.
 """
 
 import io
@@ -26,6 +28,8 @@ BIN, ROOT = sys.argv[1:3]
 SIZES = {"500x375": (500, 375, 1500), "1280x960": (1280, 960, 400)}
 EDGE = 224
 BATCH = 64
+REPEATS = 3
+PEERS = ("wds", "mds", "lit")
 
 
 def picture(seed, width, height):
@@ -199,43 +203,81 @@ def run_ours(folder, threads, count, *further):
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     found = json.loads(done.stdout)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if "images" in found:
-        found["per_cpu_s"] = found["images"] / spent
         found["samples_per_s"] = found["images_per_s"]
+        found["per_cpu_s"] = found["images"] / (
+            after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        )
     return found
 
 
+def run_flight(folder, threads, count, *further):
+    """A server and a client, each a process; CPU seconds of both."""
+    server = subprocess.Popen(
+        [f"{BIN}/examples/stream_rate", f"{folder}/lcl", "--threads", str(threads), "--rows", "2",
+         "--serve", "127.0.0.1:0"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )
+    url = server.stdout.readline().strip()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = run_ours(folder, threads, count, "--remote", url, *further)
+    server.stdin.close()
+    server.wait()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return found | {"per_cpu_s": found["images"] / spent}
+
+
+def median(measure):
+    """The middle of some runs, by samples a second."""
+    runs = [measure() for _ in range(REPEATS)]
+    failed = [run for run in runs if "failed" in run]
+    return failed[0] if failed else sorted(runs, key=lambda run: run["samples_per_s"])[REPEATS // 2]
+
+
+def measure_all(folder, workers, decode, count):
+    """Everybody, with as many workers; ours has that many threads, one at least."""
+    row = {kind: median(lambda: run_peer(kind, folder, workers, decode, count)) for kind in PEERS}
+    threads, form = max(workers, 1), () if decode else ("--encoded",)
+    # The process's start is in its CPU seconds: several epochs.
+    many = 3 * count if decode else 20 * count
+    row["ours"] = median(lambda: run_ours(folder, threads, many, *form))
+    row["flight"] = median(lambda: run_flight(folder, threads, many, *form))
+    if decode:
+        row["bare"] = median(lambda: run_ours(folder, threads, many, "--bare"))
+    return row
+
+
 def main():
-    results = {}
     for name, (_, _, count) in SIZES.items():
         folder = prepare(name)
-        for workers in (0, 2):
-            row = {}
-            for kind in ("wds", "mds", "lit"):
-                row[kind] = run_peer(kind, folder, workers, 1, count)
-            threads = max(workers, 1)
-            # Three epochs: the process's start is in its CPU seconds.
-            row["ours"] = run_ours(folder, threads, 3 * count)
-            row["bare"] = run_ours(folder, threads, 3 * count, "--bare")
-            results[name, workers] = row
-            show(name, workers, row)
-        resumed = run_ours(folder, 1, 1, "--resume-after", str(9 * count // 10))
-        print(f"{name}: first batch after resuming at 90 %: {resumed['resumed_first_batch_s']:.3f} s\n")
+        for decode in (1, 0):
+            for workers in (0, 2):
+                title = f"{name}, {'decoded' if decode else 'as stored'}, {workers or 'no'} workers"
+                show(title, measure_all(folder, workers, decode, count))
+        resumed = [
+            run_ours(folder, 1, 1, "--resume-after", str(share * count // 100))["resumed_first_batch_s"]
+            for share in (10, 90)
+        ]
+        print(f"{name}: first batch after resuming at 10 %: {resumed[0]:.3f} s, at 90 %: {resumed[1]:.3f} s\n")
 
 
-def show(name, workers, row):
-    print(f"{name}, {workers or 'no'} workers")
-    best = max((r.get("per_cpu_s", 0) for k, r in row.items() if k in ("wds", "mds", "lit")), default=0)
+def show(title, row):
+    print(title)
+    best = {
+        unit: max((row[kind].get(unit, 0) for kind in PEERS), default=0) or float("nan")
+        for unit in ("samples_per_s", "per_cpu_s")
+    }
     for kind, r in row.items():
         if "failed" in r:
-            print(f"  {kind:5} failed: {r['failed']}")
+            print(f"  {kind:6} failed: {r['failed']}")
             continue
-        ratio = r["per_cpu_s"] / best if best else 0
         first = f"{r['first_batch_s']:.2f} s" if "first_batch_s" in r else ""
         peak = f"{r['peak_mb']:.0f} MB" if "peak_mb" in r else ""
-        print(f"  {kind:5} {r['samples_per_s']:8.0f}/s {r['per_cpu_s']:8.0f} per CPU-s ({ratio:.2f} x best peer)  "
-              f"first {first:8} {peak}")
+        print(
+            f"  {kind:6} {r['samples_per_s']:7.0f}/s ({r['samples_per_s'] / best['samples_per_s']:.2f} x best peer)"
+            f" {r['per_cpu_s']:7.0f} per CPU-s ({r['per_cpu_s'] / best['per_cpu_s']:.2f} x)  first {first:8} {peak}"
+        )
     print(flush=True)
 
 

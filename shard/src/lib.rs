@@ -26,6 +26,7 @@ mod pixels;
 mod place;
 mod planner;
 mod read;
+mod stored;
 mod stream;
 mod track;
 mod verify;

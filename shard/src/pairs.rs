@@ -123,11 +123,11 @@ fn decode(reader: &Reader, found: &[Found], edge: usize) -> Result<Vec<Pair>, St
     let mut pairs = Vec::with_capacity(found.len());
     for of_document in found.chunk_by(|a, b| a.at == b.at) {
         let at = of_document[0].at;
-        let stored = reader.pixels(at)?;
+        let stored = reader.images(at)?;
         for pair in of_document {
             let mut pixels = vec![0; edge * edge * 3];
             let drawn = match stored.get(pair.image) {
-                Some(encoded) => squares.center(&encoded, edge, &mut pixels),
+                Some(encoded) => squares.center(encoded, edge, &mut pixels),
                 None => Err("has a BOI but no bytes".to_owned()),
             };
             drawn.map_err(|detail| {

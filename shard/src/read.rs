@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, AsArray, LargeBinaryArray, ListArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::UInt32Type;
 use bytes::Bytes;
 use lcl_schemas::dataset::{
@@ -15,11 +15,9 @@ use lcl_schemas::dataset::{
     manifest_from_arrow,
 };
 use lcl_schemas::vocabulary::TokenId;
-use lcl_schemas::wire::encoded_at;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
-    RowSelector,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
 use parquet::errors::ParquetError;
 use parquet::file::metadata::PageIndexPolicy;
@@ -29,6 +27,7 @@ use crate::config::Verify;
 use crate::filter::Filter;
 use crate::keyed::id_number;
 use crate::order::RowAt;
+use crate::stored::{Buffers, PageFile, StoredImages};
 use crate::verify::{Fault, Verifier};
 
 /// Why a dataset cannot be read.
@@ -104,18 +103,8 @@ pub(crate) struct Reader {
     /// Shards that were read before.
     met: Mutex<HashSet<String>>,
     bytes_read: AtomicU64,
+    buffers: Arc<Buffers>,
     verifier: Option<Verifier>,
-}
-
-/// The stored images of one document.
-pub(crate) struct Pixels(LargeBinaryArray);
-
-impl Pixels {
-    /// The encoded image at a place.
-    pub(crate) fn get(&self, place: u32) -> Option<Bytes> {
-        let place = place as usize;
-        (place < self.0.len() && self.0.is_valid(place)).then(|| encoded_at(&self.0, place))
-    }
 }
 
 /// Shards whose footers are kept: a footer with its page index is about 0.1 MB.
@@ -189,6 +178,7 @@ impl Reader {
             footers: Mutex::default(),
             met: Mutex::default(),
             bytes_read: AtomicU64::new(0),
+            buffers: Arc::default(),
             verifier: (verify == Verify::Sha256).then(Verifier::start),
         })
     }
@@ -243,7 +233,6 @@ impl Reader {
     pub(crate) fn group(&self, group: u32) -> Result<Vec<DocumentTokens>, ReadError> {
         let batches = self.read(
             group,
-            None,
             &["id", "tokens", "spans", "images.list.item.sentence"],
         )?;
         let documents = batches
@@ -268,33 +257,30 @@ impl Reader {
             return Ok(vec![false; entry.rows as usize]);
         }
         let mut passes = Vec::with_capacity(entry.rows as usize);
-        for batch in self.read(group, None, &filter.columns())? {
+        for batch in self.read(group, &filter.columns())? {
             let answer = filter.passes(&batch);
             passes.extend(answer.map_err(|detail| self.shard_error(group, None, detail))?);
         }
         Ok(passes)
     }
 
-    /// The stored images of one document, read through the page index: no other document's pixels.
-    pub(crate) fn pixels(&self, at: RowAt) -> Result<Pixels, ReadError> {
-        let damaged = |detail: &str| self.shard_error(at.group, Some(at.row), detail.to_owned());
-        let batches = self.read(at.group, Some(at.row), &["image_bytes"])?;
-        let list = batches
-            .iter()
-            .find(|batch| batch.num_rows() == 1)
-            .and_then(|batch| batch.column(0).as_list_opt::<i32>())
-            .ok_or_else(|| damaged("no such row"))?;
-        let bytes = list.value(0);
-        let bytes = bytes.as_binary_opt::<i64>();
-        let bytes = bytes.ok_or_else(|| damaged("`image_bytes` has another type"))?;
-        Ok(Pixels(bytes.clone()))
+    /// The stored images of one document: no other document's pixels are read.
+    pub(crate) fn images(&self, at: RowAt) -> Result<StoredImages, ReadError> {
+        let (file, footer) = self.shard(at.group, Some(at.row))?;
+        let file = PageFile {
+            file,
+            buffers: self.buffers.clone(),
+        };
+        let row_group = self.groups[at.group as usize].row_group as usize;
+        StoredImages::read(file, footer.metadata(), row_group, at.row as usize)
+            .map_err(|error| self.shard_error(at.group, Some(at.row), error.to_string()))
     }
 
     /// The text at each place of a row group's documents; `None` where an image is.
     pub(crate) fn texts(&self, group: u32) -> Result<Vec<Vec<Option<String>>>, ReadError> {
         let damaged = || self.shard_error(group, None, "`texts` has another type".to_owned());
         let mut rows = Vec::new();
-        for batch in self.read(group, None, &["texts"])? {
+        for batch in self.read(group, &["texts"])? {
             let list = batch.column(0).as_list_opt::<i32>().ok_or_else(damaged)?;
             for row in list.iter() {
                 let row = row.ok_or_else(damaged)?;
@@ -316,39 +302,27 @@ impl Reader {
         }
     }
 
-    fn read(
-        &self,
-        group: u32,
-        row: Option<u32>,
-        columns: &[&str],
-    ) -> Result<Vec<RecordBatch>, ReadError> {
-        let entry = &self.groups[group as usize];
-        let failed = |error: ParquetError| self.shard_error(group, row, error.to_string());
-        let (file, footer) = self.shard(group, row)?;
+    /// Columns of a row group.
+    fn read(&self, group: u32, columns: &[&str]) -> Result<Vec<RecordBatch>, ReadError> {
+        let failed =
+            |error: &dyn std::fmt::Display| self.shard_error(group, None, error.to_string());
+        let (file, footer) = self.shard(group, None)?;
+        let row_group = self.groups[group as usize].row_group as usize;
         let mask = ProjectionMask::columns(footer.parquet_schema(), columns.iter().copied());
-        if row.is_none() {
-            let chunks = footer
-                .metadata()
-                .row_group(entry.row_group as usize)
-                .columns();
-            let read = chunks
-                .iter()
-                .enumerate()
-                .filter(|(leaf, _)| mask.leaf_included(*leaf));
-            let bytes: i64 = read.map(|(_, chunk)| chunk.compressed_size()).sum();
-            self.bytes_read
-                .fetch_add(bytes.unsigned_abs(), Ordering::Relaxed);
-        }
-        let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
-            .with_row_groups(vec![entry.row_group as usize])
+        let chunks = footer.metadata().row_group(row_group).columns();
+        let read = chunks
+            .iter()
+            .enumerate()
+            .filter(|(leaf, _)| mask.leaf_included(*leaf));
+        let bytes: i64 = read.map(|(_, chunk)| chunk.compressed_size()).sum();
+        self.bytes_read
+            .fetch_add(bytes.unsigned_abs(), Ordering::Relaxed);
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
+            .with_row_groups(vec![row_group])
             .with_projection(mask);
-        if let Some(row) = row {
-            let selectors = vec![RowSelector::skip(row as usize), RowSelector::select(1)];
-            reader = reader.with_row_selection(RowSelection::from(selectors));
-        }
-        let batches = reader.build().map_err(failed)?;
+        let batches = reader.build().map_err(|error| failed(&error))?;
         batches
-            .map(|batch| batch.map_err(|error| self.shard_error(group, row, error.to_string())))
+            .map(|batch| batch.map_err(|error| failed(&error)))
             .collect()
     }
 

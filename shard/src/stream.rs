@@ -269,7 +269,7 @@ fn decode(readers: &[SharedReader], config: &StreamConfig, jobs: &Receiver<Job>)
             reply,
         } = job;
         let reader = &readers[images.source];
-        let stored = match reader.pixels(images.at) {
+        let stored = match reader.images(images.at) {
             Ok(stored) => stored,
             Err(error) => {
                 // One reply is enough: the batch fails with it. If nobody listens any more, nobody misses it.
@@ -288,10 +288,10 @@ fn decode(readers: &[SharedReader], config: &StreamConfig, jobs: &Receiver<Job>)
             let drawn = match (stored.get(place), config.pictures) {
                 (None, _) => Err("has a BOI but no bytes".to_owned()),
                 (Some(bytes), PictureForm::Pixels) => {
-                    squares.draw(&bytes, config, about, &mut pixels)
+                    squares.draw(bytes, config, about, &mut pixels)
                 }
                 (Some(bytes), PictureForm::Encoded) => {
-                    encoded = bytes;
+                    encoded = bytes.clone();
                     Ok(())
                 }
             };

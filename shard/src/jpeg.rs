@@ -198,9 +198,7 @@ fn channels<'a>(
     let (most_across, most_down) = headers.sampling();
     let channel = |component: &Component| {
         // Colour of a coarser grid comes out at the size of the rest.
-        let whole = component.across > 0
-            && component.down > 0
-            && most_across.is_multiple_of(component.across)
+        let whole = most_across.is_multiple_of(component.across)
             && most_down.is_multiple_of(component.down);
         if !whole {
             return None;
@@ -485,6 +483,21 @@ mod tests {
                 .is_some_and(|headers| decoder.decode(&headers, Shrink::Half).is_some());
             assert!(!small, "{length} of {}", whole.len());
         }
+    }
+
+    #[test]
+    fn sampling_of_nothing_and_sizes_beyond_memory_are_left_to_others() {
+        let whole = encode(64, 48, ColorType::Rgb, |_| {});
+        let frame = whole.windows(2).position(|bytes| bytes == [0xFF, 0xC0]);
+        let frame = frame.expect("a frame");
+        let mut sampling = whole.clone();
+        (0..3).for_each(|component| sampling[frame + 11 + 3 * component] = 0);
+        let mut size = whole.clone();
+        size[frame + 5..frame + 9].fill(0xFF);
+        for jpeg in [sampling, size] {
+            assert!(Headers::read(&jpeg).is_none());
+        }
+        assert!(Headers::read(&whole).is_some());
     }
 
     proptest! {

@@ -26,6 +26,10 @@ use crate::stream::Delivered;
 
 /// Largest message taken: a batch is one message.
 const MAX_MESSAGE: usize = 2 << 30;
+/// What the server may send ahead of its reader, in bytes: half a batch of 64 images at 224².
+const WINDOW: u32 = 4 << 20;
+/// Largest piece of a message, in bytes.
+const FRAME: u32 = 1 << 20;
 /// Between two tries, at first; doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Between two tries, at most.
@@ -357,7 +361,9 @@ impl Server {
             .connect_timeout(CONNECT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(Duration::from_secs(20))
-            .http2_adaptive_window(true);
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_frame_size(FRAME);
         let endpoint = match url.secure {
             false => endpoint,
             true => endpoint

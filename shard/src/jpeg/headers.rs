@@ -2,6 +2,9 @@
 
 use super::huffman::{Spec, ZIGZAG};
 
+/// Of a whole picture in RGB: as much as the decoder of whole pictures takes.
+const MOST_BYTES: u64 = 512 << 20;
+
 /// A JPEG's headers.
 pub(crate) struct Headers<'a> {
     pub(crate) width: u32,
@@ -79,9 +82,9 @@ impl<'a> Headers<'a> {
         };
         self.height = u32::from(u16_at(segment, 1)?);
         self.width = u32::from(u16_at(segment, 3)?);
+        let bytes = 3 * u64::from(self.width) * u64::from(self.height);
         let fits = self.components.is_empty()
-            && self.width > 0
-            && self.height > 0
+            && (1..=MOST_BYTES).contains(&bytes)
             && matches!(count, 1 | 3)
             && components.len() == 3 * usize::from(*count);
         for bytes in components.chunks_exact(3).take_while(|_| fits) {
@@ -103,7 +106,10 @@ impl<'a> Headers<'a> {
             .iter()
             .map(|component| component.id)
             .collect();
-        (fits && ids != *b"RGB").then_some(())
+        let sampled = self.components.iter().all(|component| {
+            (1..=4).contains(&component.across) && (1..=4).contains(&component.down)
+        });
+        (fits && sampled && ids != *b"RGB").then_some(())
     }
 
     fn huffman(&mut self, mut segment: &[u8]) -> Option<()> {

@@ -103,7 +103,7 @@ impl Position {
         };
         let lane =
             |lane: &LanePosition| lane.tracks.iter().all(track) && lane.given.iter().all(given);
-        self.turn < MOST && self.balance.is_within(MOST) && self.lanes.values().all(lane)
+        self.turn < MOST && self.balance.is_sane() && self.lanes.values().all(lane)
     }
 
     /// One position of all lanes, from those of all ranks after the same step.

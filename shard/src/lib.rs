@@ -1,12 +1,13 @@
 //! Shards to training batches, and questions asked of a dataset.
 //!
 //! ```text
-//! manifest ─► order ─► filter ─► read ─► place ─► cut ─► pack ──► lane ──► planner ──► pixels ─► stream ─► batches
+//! manifest ─► order ─► filter ─► read ─► place ─► cut ─► pack ──► lane ──► planner ──► compose ─► pixels ─► stream
 //!             └──────── track: one dataset in one lane ───────┘  (mix)    └─ one rank's lanes          └──► position
 //! ```
 //! Order, placement, mixing and crops are functions of (manifests, configuration, epoch): sequences are the same for any
 //! number of ranks and threads, and a [`Position`] resumes exactly, reading only the documents that were in open bins.
 
+mod compose;
 mod config;
 mod cursor;
 mod cut;

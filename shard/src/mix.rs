@@ -54,10 +54,11 @@ impl Given {
     }
 }
 
-/// A share of one.
-const WHOLE: i64 = 1_000_000;
+/// A share of one. What rounding leaves of a share is then one sequence after 10¹¹, and 2²⁰ ids, the longest sequence, are
+/// 2⁵⁶ of it.
+const WHOLE: i64 = 1 << 36;
 
-/// Shares in millionths that add up to one; 0 for a dataset that has ended.
+/// Shares of [`WHOLE`] that add up to it; 0 for a dataset that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Weights(Vec<i64>);
 
@@ -94,7 +95,7 @@ impl Weights {
     }
 }
 
-/// What each dataset is owed, in millionths of a unit; adds up to 0, but for what rounding leaves where one ends.
+/// What each dataset is owed, in parts of a unit, [`WHOLE`] to one; adds up to 0, but for what rounding leaves where one ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Balance(Vec<i64>);
@@ -104,17 +105,32 @@ impl Balance {
         Self(vec![0; datasets])
     }
 
-    /// Of the datasets that `may` give, the one that will be owed most once `typical` more units are delivered.
+    /// Which of the datasets that `may` give comes next, where a sequence is `typical` units.
+    ///
+    /// Of n, each may be owed, or have had too much, up to 1 − 1/(2n−2) of a sequence. Of those that may have one more, the
+    /// one comes that would be owed too much the soonest: then no share is ever off by more (R. Tijdeman, The chairman
+    /// assignment problem, 1980). To give to the one that is owed most keeps that only for two: of twelve, one was off by 1.3.
     pub(crate) fn next(
         &self,
         weights: &Weights,
         typical: u64,
         may: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        (0..weights.0.len())
-            .rev()
-            .filter(|&source| weights.0[source] > 0 && may(source))
-            .max_by_key(|&source| self.0[source] + weights.0[source] * typical as i64)
+        let open = weights.0.iter().filter(|weight| **weight > 0).count() as i128;
+        let sequence = i128::from(WHOLE) * i128::from(typical);
+        let slack = sequence / (2 * open - 2).max(2);
+        let candidates = (0..weights.0.len()).filter(|&at| weights.0[at] > 0 && may(at));
+        let owed = |at: usize| i128::from(self.0[at]);
+        let weight = |at: usize| i128::from(weights.0[at]);
+        let allowed = |at: &usize| owed(*at) + weight(*at) * i128::from(typical) >= slack;
+        // Units until it is owed too much, times the product of both weights.
+        let sooner = |a: &usize, b: &usize| {
+            let left = |at: usize| sequence - slack - owed(at);
+            (left(*a) * weight(*b)).cmp(&(left(*b) * weight(*a)))
+        };
+        let next = candidates.clone().filter(allowed).min_by(sooner);
+        // Where not all may give, or sequences differ: whoever has had least too much.
+        next.or_else(|| candidates.min_by(sooner))
     }
 
     pub(crate) fn deliver(&mut self, weights: &Weights, source: usize, units: u64) {
@@ -124,9 +140,9 @@ impl Balance {
         self.0[source] -= WHOLE * units as i64;
     }
 
-    /// Whether no dataset is owed more than so many millionths.
-    pub(crate) fn is_within(&self, most: u64) -> bool {
-        self.0.iter().all(|owed| owed.unsigned_abs() < most)
+    /// Whether no dataset is owed more than sixteen of the longest sequences: more cannot be, and sums would overflow.
+    pub(crate) fn is_sane(&self) -> bool {
+        self.0.iter().all(|owed| owed.unsigned_abs() < 1 << 60)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -160,7 +176,7 @@ mod tests {
         /// Sequences are nearly full: their sizes differ by a few percent.
         #[test]
         fn every_share_stays_within_a_sequence(
-            weights in prop::collection::vec(1..100u32, 1..6), seed: u64,
+            weights in prop::collection::vec(1..1000u32, 1..13), seed: u64,
         ) {
             const FULL: u64 = 2048;
             let weights: Vec<f64> = weights.into_iter().map(f64::from).collect();
@@ -187,12 +203,18 @@ mod tests {
 
     #[test]
     fn shares_add_up_and_an_ended_dataset_has_none() {
-        assert_eq!(open(&[1.0, 1.0, 1.0]).0, [333_334, 333_333, 333_333]);
+        let thirds = open(&[1.0, 1.0, 1.0]).0;
+        assert_eq!(thirds.iter().sum::<i64>(), WHOLE);
+        assert!(
+            thirds.iter().all(|third| (third - WHOLE / 3).abs() <= 1),
+            "{thirds:?}"
+        );
         assert_eq!(
             Weights::of(&[1.0, 3.0], &[true, false]),
             Some(Weights(vec![0, WHOLE]))
         );
         assert_eq!(Weights::of(&[1.0], &[true]), None);
+        assert!(open(&[1e-9, 1.0]).0[0] > 0, "a small share is one");
     }
 
     #[test]

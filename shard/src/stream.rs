@@ -16,12 +16,13 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use lcl_schemas::batch::{Batch, PictureForm, Pictures};
 use lcl_schemas::dataset::Header;
 
+use crate::compose::{PieceImages, by_piece};
 use crate::config::{ConfigError, OnCorrupt, StreamConfig};
 use crate::cursor::{PassedOver, Position};
 use crate::filter::FilterError;
 use crate::mix::Given;
 use crate::pixels::{DrawKey, Squares};
-use crate::planner::{PieceImages, Planned, Planner, by_piece};
+use crate::planner::{Planned, Planner};
 use crate::read::{ReadError, SharedReader};
 
 /// Why a stream stops.

@@ -107,7 +107,9 @@ impl<'a> Headers<'a> {
             .map(|component| component.id)
             .collect();
         let sampled = self.components.iter().all(|component| {
-            (1..=4).contains(&component.across) && (1..=4).contains(&component.down)
+            [component.across, component.down]
+                .iter()
+                .all(|factor| matches!(factor, 1 | 2 | 4))
         });
         (fits && sampled && ids != *b"RGB").then_some(())
     }
@@ -150,7 +152,7 @@ impl<'a> Headers<'a> {
             return None;
         };
         let (components, spectrum) = components.split_at_checked(2 * usize::from(*count))?;
-        if usize::from(*count) != self.components.len() || !spectrum.starts_with(&[0, 63, 0]) {
+        if usize::from(*count) != self.components.len() || spectrum != [0, 63, 0] {
             return None;
         }
         for (component, bytes) in self.components.iter_mut().zip(components.chunks_exact(2)) {

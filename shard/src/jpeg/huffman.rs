@@ -123,7 +123,8 @@ impl Table {
                 table.enter(code, length, *spec.symbols.get(symbol)?);
                 (code, symbol) = (code + 1, symbol + 1);
             }
-            if code > 1 << length {
+            // No code is all ones.
+            if code >= 1 << length {
                 return None;
             }
             table.limits[length as usize - 1].0 = code << (16 - length);

@@ -46,10 +46,10 @@ pub enum OnCorrupt {
 }
 
 /// How a shard is checked when it is first read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verify {
-    /// Its size at once, its SHA-256 by a thread beside the reading, each shard once a process.
+    /// Its size at once, its SHA-256 by a thread beside the reading, each shard once; streams of one server share that.
     #[default]
     Sha256,
     /// Its size only.
@@ -256,6 +256,16 @@ impl StreamConfig {
         if self.flip && self.pictures == PictureForm::Encoded {
             return refuse("flip", &true, "encoded images are not mirrored");
         }
+        if self.rows * self.context > 1 << 31 {
+            return refuse("rows", &self.rows, "times context may be at most 2³¹");
+        }
+        if self.weigh == Weigh::Images && self.min_images == 0 {
+            return refuse(
+                "min_images",
+                &0,
+                "a dataset without images can have no share of them",
+            );
+        }
         if !(0.0..=1.0).contains(&self.holdout) {
             return refuse("holdout", &self.holdout, "is a share, 0 to 1");
         }
@@ -330,6 +340,22 @@ impl StreamConfig {
             true => Ok(()),
             false => refuse("schedule", &self.schedule.len(), "its steps must ascend"),
         }
+    }
+
+    /// Whether what only a server decides of a stream that it serves, is as nobody had set it.
+    pub fn leaves_to_a_server(&self) -> bool {
+        let of_server = |config: &Self| {
+            let Self {
+                filter,
+                manifest,
+                weigh,
+                schedule,
+                verify,
+                ..
+            } = config.clone();
+            (filter, manifest, weigh, schedule, verify)
+        };
+        of_server(self) == of_server(&Self::default())
     }
 
     /// The datasets, one or several.

@@ -92,9 +92,20 @@ impl Position {
     pub(crate) fn has_sane_numbers(&self) -> bool {
         const MOST: u64 = 1 << 48;
         let track = |track: &TrackPosition| {
-            [track.epoch, track.block, track.row, track.closed]
-                .iter()
-                .all(|number| *number < MOST)
+            let PassedOver {
+                few_images,
+                filtered,
+            } = track.passed;
+            [
+                track.epoch,
+                track.block,
+                track.row,
+                track.closed,
+                few_images,
+                filtered,
+            ]
+            .iter()
+            .all(|number| *number < MOST)
         };
         let given = |given: &Given| {
             [given.sequences, given.documents, given.tokens, given.images]

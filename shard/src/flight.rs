@@ -90,11 +90,13 @@ pub struct Behind {
 }
 
 /// Settings that are the server's own: what it reads, and what it spends.
-pub const FIXED: [&str; 9] = [
+pub const FIXED: [&str; 11] = [
     "dataset",
     "manifest",
     "filter",
     "mix",
+    "weigh",
+    "schedule",
     "verify",
     "threads",
     "prefetch",

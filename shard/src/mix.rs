@@ -76,7 +76,11 @@ impl Weights {
             return None;
         }
         let mut shares: Vec<i64> = open()
-            .map(|weight| (weight / sum * WHOLE as f64) as i64)
+            .map(|weight| match weight > 0.0 {
+                // However small, it is a share.
+                true => ((weight / sum * WHOLE as f64) as i64).max(1),
+                false => 0,
+            })
             .collect();
         // What rounding left goes to the largest.
         let missing = WHOLE - shares.iter().sum::<i64>();

@@ -83,8 +83,14 @@ impl Order {
 
 impl Epoch {
     /// The `index`-th block of a lane; `None` after its last.
+    ///
+    /// Lanes are dealt blocks from epoch to epoch without beginning anew: of a dataset with fewer blocks than lanes, each
+    /// has its turn.
     pub(crate) fn block(&self, lane: usize, index: u64) -> Option<Block> {
-        let block = lane as u64 + index * self.order.lanes as u64;
+        let lanes = self.order.lanes as u64;
+        let blocks = self.groups.len().div_ceil(self.order.block_row_groups) as u64;
+        let dealt = (self.epoch % lanes) * (blocks % lanes) % lanes;
+        let block = (lane as u64 + lanes - dealt) % lanes + index * lanes;
         let first = usize::try_from(block)
             .ok()?
             .checked_mul(self.order.block_row_groups)?;

@@ -1,5 +1,6 @@
 //! Lanes to batches without pixels: whose turn it is, what each row holds, which images belong to it.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use lcl_schemas::batch::Batch;
@@ -12,7 +13,7 @@ use crate::filter::Filter;
 use crate::lane::{Lane, Sequence};
 use crate::mix::{Balance, Given, Weigh, Weights};
 use crate::order::{Order, lanes};
-use crate::read::{ReadError, Reader, SharedReader};
+use crate::read::{ReadError, Reader, Readers, SharedReader};
 use crate::stream::StreamError;
 use crate::track::{Census, Plan};
 
@@ -52,10 +53,14 @@ pub(crate) struct Planned {
 
 impl Planner {
     /// Opens the datasets and begins, or goes on at a position.
-    pub(crate) fn open(config: StreamConfig, from: Option<&Position>) -> Result<Self, StreamError> {
+    pub(crate) fn open(
+        config: StreamConfig,
+        from: Option<&Position>,
+        readers: &Readers,
+    ) -> Result<Self, StreamError> {
         config.validate()?;
         let config = Arc::new(config);
-        let readers = open_readers(&config, from)?;
+        let readers = open_readers(&config, from, readers)?;
         let most = readers.iter().map(|reader| reader.groups().len()).max();
         let of_lanes = lanes(most.unwrap_or(0), config.block_row_groups, config.lanes);
         if !of_lanes.is_multiple_of(config.world_size) {
@@ -112,6 +117,11 @@ impl Planner {
 
     pub(crate) fn readers(&self) -> Vec<SharedReader> {
         self.plans.iter().map(|plan| plan.reader.clone()).collect()
+    }
+
+    /// Set, it ends a search for documents that nobody wants any more.
+    pub(crate) fn stopped(&self) -> Arc<AtomicBool> {
+        self.plans[0].stopped.clone()
     }
 
     /// The next batch; `None` at the end of a stream that ends.
@@ -172,7 +182,6 @@ impl Planner {
         let mut sequences = Vec::with_capacity(rows);
         let (begun, mut any, mut idle) = (self.turn, false, 0);
         while missing.iter().any(|rows| *rows > 0) && idle < self.lanes.len() {
-            let step = self.turn / self.config.rows as u64;
             let lane = (self.turn % self.of_lanes as u64) as usize / self.stride;
             let of_rank = (self.turn as usize + self.first) % world_size;
             self.turn += self.stride as u64;
@@ -181,7 +190,7 @@ impl Planner {
             if missing[of_rank] == 0 {
                 continue;
             }
-            match self.deal(lane, step)? {
+            match self.deal(lane, begun / self.config.rows as u64)? {
                 Some(sequence) => {
                     missing[of_rank] -= 1;
                     (any, idle) = (true, 0);
@@ -196,7 +205,8 @@ impl Planner {
                 None => {}
             }
         }
-        self.turn = self.turn.next_multiple_of(world_size as u64);
+        // Whatever was passed over at the end of a stream: a step is a step, for every number of ranks.
+        self.turn = begun + self.config.rows as u64;
         // A rank of many may have nothing to do; a whole dataset may not.
         let nothing = !any && begun == 0;
         if nothing && let Some(without) = self.first_without_documents()? {
@@ -208,14 +218,19 @@ impl Planner {
     /// The next sequence of a lane, for the batch of `step`; `None` at the lane's end, which a stream without end reaches only
     /// where a dataset has no document to take.
     fn deal(&mut self, lane: usize, step: u64) -> Result<Option<Sequence>, ReadError> {
-        let typical = typical(&self.config);
+        let typical = self.typical();
         loop {
-            let ended = self.lanes[lane].ended();
-            if self.config.passes != Passes::One && ended.contains(&true) {
+            let (ended, everywhere) = (self.lanes[lane].ended(), self.ended());
+            if self.config.passes != Passes::One && self.is_over(&everywhere) {
                 return Ok(None);
             }
             let asked = Weights::at(step, &self.weights, &self.config.schedule);
-            let weights = Weights::of(asked, &self.ended());
+            // In one pass everything is given, at last also what has no weight.
+            let equal = vec![1.0; asked.len()];
+            let weights = Weights::of(asked, &everywhere).or_else(|| match self.config.passes {
+                Passes::One => Weights::of(&equal, &everywhere),
+                Passes::Endless | Passes::Shortest => None,
+            });
             let next = weights.and_then(|weights| {
                 let source = self.balance.next(&weights, typical, |at| !ended[at])?;
                 Some((weights, source))
@@ -232,6 +247,30 @@ impl Planner {
             if ended[source] {
                 self.balance.forgive(source, &ended);
             }
+        }
+    }
+
+    /// About what a sequence holds of what is weighed: of ids a full row, else the mean so far.
+    fn typical(&self) -> u64 {
+        if self.config.weigh == Weigh::Tokens {
+            return self.config.context as u64;
+        }
+        let mut given = Given::default();
+        let all = self.lanes.iter().flat_map(Lane::given);
+        all.for_each(|of| given.add(of));
+        given
+            .units(self.config.weigh)
+            .div_ceil(given.sequences.max(1))
+            .max(1)
+    }
+
+    /// Whether a dataset has ended everywhere, or a lane has nothing more of any: then all lanes end, at a turn that does not
+    /// depend on ranks.
+    fn is_over(&self, everywhere: &[bool]) -> bool {
+        let has_nothing = |lane: &Lane| lane.ended().iter().all(|ended| *ended);
+        match self.plans.len() {
+            1 => everywhere[0],
+            _ => everywhere.contains(&true) || self.lanes.iter().any(has_nothing),
         }
     }
 
@@ -287,6 +326,7 @@ impl Planner {
 pub(crate) fn open_readers(
     config: &StreamConfig,
     from: Option<&Position>,
+    shared: &Readers,
 ) -> Result<Vec<SharedReader>, StreamError> {
     let sources = config.sources();
     let mut readers: Vec<SharedReader> = Vec::new();
@@ -296,7 +336,7 @@ pub(crate) fn open_readers(
             Some(saved) => saved,
             None => &source.manifest,
         };
-        let reader = Reader::open(&source.dataset, manifest, config.verify)?;
+        let reader = shared.open(&source.dataset, manifest, config.verify)?;
         if let Some(first) = readers.first() {
             let fits = reader.header().check_mixes(first.header());
             fits.map_err(|source| ReadError::Header {
@@ -304,7 +344,7 @@ pub(crate) fn open_readers(
                 source,
             })?;
         }
-        readers.push(Arc::new(reader));
+        readers.push(reader);
     }
     Ok(readers)
 }
@@ -314,6 +354,7 @@ fn plans(
     readers: Vec<SharedReader>,
     of_lanes: usize,
 ) -> Result<Vec<Plan>, StreamError> {
+    let stopped = Arc::new(AtomicBool::new(false));
     let sources = config.sources().into_iter().zip(readers);
     let plans = sources.map(|(source, reader)| {
         let rows = reader.groups().iter().map(|group| group.rows).collect();
@@ -333,6 +374,7 @@ fn plans(
             config: config.clone(),
             filter,
             census: Arc::new(OnceLock::new()),
+            stopped: stopped.clone(),
         })
     });
     plans.collect()
@@ -378,13 +420,5 @@ fn check(
         false => {
             Err(ReadError::Position("it is not between two steps of so many ranks".into()).into())
         }
-    }
-}
-
-/// About what a sequence holds of what is weighed; only its size against what is owed matters.
-fn typical(config: &StreamConfig) -> u64 {
-    match config.weigh {
-        Weigh::Tokens => config.context as u64,
-        Weigh::Images | Weigh::Documents | Weigh::Sequences => 1,
     }
 }

@@ -155,12 +155,7 @@ impl DocumentTokens {
 impl Reader {
     /// Opens a dataset at a manifest; the newest where `manifest` is empty.
     pub(crate) fn open(folder: &Path, manifest: &str, verify: Verify) -> Result<Self, ReadError> {
-        let path = folder.join(HEADER_FILE);
-        let json = std::fs::read(&path).map_err(|source| ReadError::File { path, source })?;
-        let header = Header::from_json(&json).map_err(|source| ReadError::Header {
-            path: folder.to_owned(),
-            source,
-        })?;
+        let header = read_header(folder)?;
         let manifest = if manifest.is_empty() {
             latest(folder)?
         } else {
@@ -352,12 +347,8 @@ impl Reader {
         Ok((file, footer))
     }
 
-    /// Checks a shard when it is first read.
+    /// Checks a shard: its size always, what is in it when it is first read.
     fn meet(&self, entry: &ManifestRow, path: &Path, file: &File) -> Result<(), ReadError> {
-        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        if met.contains(&entry.shard) {
-            return Ok(());
-        }
         let unreadable = |source| ReadError::File {
             path: path.to_owned(),
             source,
@@ -372,10 +363,12 @@ impl Reader {
                 ),
             });
         }
-        if let Some(verifier) = &self.verifier {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        if met.insert(entry.shard.clone())
+            && let Some(verifier) = &self.verifier
+        {
             verifier.check(path.to_owned(), entry.shard_sha256.clone());
         }
-        met.insert(entry.shard.clone());
         Ok(())
     }
 
@@ -406,6 +399,15 @@ fn caught<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Parque
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
         let detail = "damaged: the reader broke off, as it says above";
         Err(ParquetError::General(detail.into()))
+    })
+}
+
+fn read_header(folder: &Path) -> Result<Header, ReadError> {
+    let path = folder.join(HEADER_FILE);
+    let json = std::fs::read(&path).map_err(|source| ReadError::File { path, source })?;
+    Header::from_json(&json).map_err(|source| ReadError::Header {
+        path: folder.to_owned(),
+        source,
     })
 }
 
@@ -507,8 +509,46 @@ fn documents(batch: &RecordBatch, header: &Header) -> Result<Vec<DocumentTokens>
         .collect()
 }
 
-/// Shared by the readers of a stream.
+/// Shared by all who read a dataset.
 pub(crate) type SharedReader = Arc<Reader>;
+
+/// The readers of one process, each dataset's at its manifest that was asked for last: streams share manifests, footers and
+/// what was hashed.
+#[derive(Default)]
+pub(crate) struct Readers(Mutex<HashMap<(PathBuf, Verify), SharedReader>>);
+
+impl Readers {
+    /// As [`Reader::open`].
+    pub(crate) fn open(
+        &self,
+        folder: &Path,
+        manifest: &str,
+        verify: Verify,
+    ) -> Result<SharedReader, ReadError> {
+        // First: without one it is no dataset.
+        read_header(folder)?;
+        let manifest = match manifest {
+            "" => latest(folder)?,
+            named => named.to_owned(),
+        };
+        let key = (folder.to_owned(), verify);
+        let open = |readers: &HashMap<_, SharedReader>| {
+            let reader = readers.get(&key)?;
+            (reader.manifest == manifest).then(|| reader.clone())
+        };
+        if let Some(reader) = open(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(reader);
+        }
+        // Not under the lock: a large manifest takes a while.
+        let reader = Arc::new(Reader::open(folder, &manifest, verify)?);
+        let mut readers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reader) = open(&readers) {
+            return Ok(reader);
+        }
+        readers.insert(key, reader.clone());
+        Ok(reader)
+    }
+}
 
 #[cfg(test)]
 pub(crate) mod tests {

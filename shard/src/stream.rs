@@ -9,6 +9,7 @@
 //! holds does not depend on how many workers there are.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use bytes::{Bytes, BytesMut};
@@ -23,7 +24,7 @@ use crate::filter::FilterError;
 use crate::mix::Given;
 use crate::pixels::{DrawKey, Squares};
 use crate::planner::{Planned, Planner};
-use crate::read::{ReadError, SharedReader};
+use crate::read::{ReadError, Readers, SharedReader};
 
 /// Why a stream stops.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +106,7 @@ pub struct Stream {
     planned: Option<Receiver<Result<Unfinished, StreamError>>>,
     planner: Option<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
+    stopped: Arc<AtomicBool>,
 }
 
 /// A batch whose pixels are on their way.
@@ -137,8 +139,18 @@ impl Stream {
     /// # Errors
     /// Settings, dataset or position that do not fit; see [`StreamError`].
     pub fn open(config: StreamConfig, from: Option<Position>) -> Result<Self, StreamError> {
-        let planner = Planner::open(config.clone(), from.as_ref())?;
+        Self::open_shared(config, from, &Readers::default())
+    }
+
+    /// The same, with datasets that other streams read, too.
+    pub(crate) fn open_shared(
+        config: StreamConfig,
+        from: Option<Position>,
+        readers: &Readers,
+    ) -> Result<Self, StreamError> {
+        let planner = Planner::open(config.clone(), from.as_ref(), readers)?;
         let header = planner.header().clone();
+        let stopped = planner.stopped();
         let readers: Arc<[SharedReader]> = planner.readers().into();
         let config = Arc::new(config);
         let threads = config.worker_threads();
@@ -158,6 +170,7 @@ impl Stream {
             planned: Some(planned),
             planner: Some(planner),
             workers,
+            stopped,
         })
     }
 
@@ -186,6 +199,7 @@ impl Iterator for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
         // The planner then fails to send and ends, the workers see no more jobs and end.
         self.planned = None;
         let planner = self.planner.take();

@@ -1,7 +1,7 @@
 //! One dataset in one lane: its documents in order, placed, cut and packed into sequences.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::config::{Part, Passes, StreamConfig};
@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) filter: Option<Arc<Filter>>,
     /// Known once a lane has met an epoch without a document.
     pub(crate) census: Arc<OnceLock<Census>>,
+    /// Nobody wants more: what is looked for need not be found.
+    pub(crate) stopped: Arc<AtomicBool>,
 }
 
 /// One dataset's state in one lane.
@@ -207,40 +209,35 @@ impl Track {
         position: &TrackPosition,
     ) -> Result<Self, ReadError> {
         let too_full = || ReadError::Position(format!("lane {lane} has more open than fits"));
+        let limits = plan.limits();
         // Before anything is read: a position comes back from a file or a client.
-        let bins = position.open.iter().chain(&position.ready);
-        if position.open.len() > plan.config.bins || { bins }
-            .any(|bin| bin.len() > plan.config.context)
+        let mut bins = position.open.iter().chain(&position.ready);
+        if position.open.len() > plan.config.bins
+            || position.ready.len() > MOST_READY
+            || bins.any(|bin| bin.len() > plan.config.context)
         {
             return Err(too_full());
         }
+        let pieces = read_pieces(plan, position)?;
+        let sequence = |bin: &Vec<PieceAt>| -> Result<Pieces, ReadError> {
+            let (mut length, mut images) = (0, 0);
+            let mut taken = Pieces::new();
+            for at in bin {
+                let piece = &pieces[at];
+                length += piece.piece.tokens.len();
+                images += piece.piece.images.len();
+                if length > limits.context || images > limits.max_images {
+                    return Err(too_full());
+                }
+                taken.push(piece.clone());
+            }
+            Ok(taken)
+        };
+        let open = position.open.iter().map(sequence);
+        let open = open.collect::<Result<Vec<_>, _>>()?;
+        let ready = position.ready.iter().map(sequence);
         let mut track = Self::start(plan, lane);
-        let mut documents = HashMap::new();
-        let mut sequence = |pieces: &[PieceAt]| -> Result<Pieces, ReadError> {
-            pieces
-                .iter()
-                .map(|&at| read_piece(plan, &mut documents, at))
-                .collect()
-        };
-        let open = position
-            .open
-            .iter()
-            .map(|bin| sequence(bin))
-            .collect::<Result<Vec<_>, _>>()?;
-        track.ready = position
-            .ready
-            .iter()
-            .map(|pieces| sequence(pieces))
-            .collect::<Result<_, _>>()?;
-        let limits = plan.limits();
-        let fits = |pieces: &Pieces| {
-            let length: usize = pieces.iter().map(|taken| taken.piece.tokens.len()).sum();
-            let images: usize = pieces.iter().map(|taken| taken.piece.images.len()).sum();
-            length <= limits.context && images <= limits.max_images
-        };
-        if !open.iter().chain(&track.ready).all(fits) {
-            return Err(too_full());
-        }
+        track.ready = ready.collect::<Result<_, _>>()?;
         let bins = open
             .into_iter()
             .map(|pieces| Bin::of(pieces.into_iter().map(with_size)))
@@ -290,7 +287,7 @@ impl Track {
             if let Some(pieces) = self.ready.pop_front() {
                 return Ok(Some(pieces));
             }
-            if self.finished {
+            if self.finished || self.plan.stopped.load(Ordering::Relaxed) {
                 return Ok(None);
             }
             let (epoch, given) = (self.epoch, self.given);
@@ -378,32 +375,40 @@ fn with_size(taken: Taken) -> (Taken, usize, usize) {
     (taken, length, images)
 }
 
-/// Reads one piece again, keeping the row groups read for the next ones.
-fn read_piece(
+/// Closed sequences that wait in one lane, at most: those of a document of eight million ids, at 2,048.
+const MOST_READY: usize = 4096;
+
+/// Reads again the pieces of which a position speaks, one row group after the other.
+fn read_pieces(
     plan: &Plan,
-    documents: &mut HashMap<u32, Vec<DocumentTokens>>,
-    at: PieceAt,
-) -> Result<Taken, ReadError> {
-    let PieceAt(epoch, group, row, piece) = at;
-    if plan
-        .reader
-        .groups()
-        .get(group as usize)
-        .is_none_or(|entry| row >= entry.rows)
-    {
-        return Err(ReadError::Position(format!(
-            "row group {group}, row {row} is not in the manifest"
-        )));
+    position: &TrackPosition,
+) -> Result<HashMap<PieceAt, Taken>, ReadError> {
+    let bins = position.open.iter().chain(&position.ready);
+    let mut wanted: Vec<PieceAt> = bins.flatten().copied().collect();
+    wanted.sort_unstable_by_key(|&PieceAt(epoch, group, row, piece)| (group, row, epoch, piece));
+    wanted.dedup();
+    let mut found = HashMap::with_capacity(wanted.len());
+    for of_group in wanted.chunk_by(|a, b| a.1 == b.1) {
+        let group = of_group[0].1;
+        let rows = plan.reader.groups().get(group as usize);
+        let rows = rows.map_or(0, |entry| entry.rows);
+        if let Some(PieceAt(_, _, row, _)) = of_group.iter().find(|at| at.2 >= rows) {
+            let detail = format!("row group {group}, row {row} is not in the manifest");
+            return Err(ReadError::Position(detail));
+        }
+        let documents = plan.reader.group(group)?;
+        for of_document in of_group.chunk_by(|a, b| (a.0, a.2) == (b.0, b.2)) {
+            let PieceAt(epoch, _, row, _) = of_document[0];
+            let document = &documents[row as usize];
+            let pieces: Vec<_> = plan.pieces(document, RowAt { group, row }, epoch).collect();
+            for at in of_document {
+                let piece = pieces.get(at.3 as usize).ok_or_else(|| {
+                    let detail = format!("document {} has no piece {}", document.id, at.3);
+                    ReadError::Position(detail)
+                })?;
+                found.insert(*at, piece.clone());
+            }
+        }
     }
-    let of_group = match documents.entry(group) {
-        Entry::Occupied(read) => read.into_mut(),
-        Entry::Vacant(unread) => unread.insert(plan.reader.group(group)?),
-    };
-    let document = &of_group[row as usize];
-    let taken = plan
-        .pieces(document, RowAt { group, row }, epoch)
-        .nth(piece as usize);
-    taken.ok_or_else(|| {
-        ReadError::Position(format!("document {} has no piece {piece}", document.id))
-    })
+    Ok(found)
 }

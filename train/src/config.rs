@@ -286,9 +286,9 @@ impl Config {
             ("keep_checkpoints", "at least 1", self.keep_checkpoints > 0),
             ("data.rows", "at least 1", self.data.rows > 0),
             (
-                "data.filter",
+                "data.filter, manifest, weigh, schedule or verify",
                 "left out: a served stream has the server's",
-                !served || self.data.filter.is_empty(),
+                !served || self.data.leaves_to_a_server(),
             ),
             (
                 "remote.retry_s",

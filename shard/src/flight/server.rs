@@ -20,6 +20,9 @@ pub use config::{ServeConfig, Tls};
 use metrics::Metrics;
 use service::Service;
 
+use crate::planner::Planner;
+use crate::read::Readers;
+
 /// Why a server cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -56,6 +59,9 @@ pub enum ServeError {
 pub struct Listening {
     flight: TcpListener,
     metrics: Option<TcpListener>,
+    service: Service,
+    metered: Arc<Metrics>,
+    stopping: watch::Sender<bool>,
     config: ServeConfig,
 }
 
@@ -66,6 +72,18 @@ impl Listening {
     /// Settings that cannot be, a dataset or file that is not there, an address that is taken.
     pub async fn bind(config: ServeConfig) -> Result<Self, ServeError> {
         config.validate()?;
+        let readers = Arc::new(Readers::default());
+        for (name, stream) in &config.streams {
+            // All of it but the reading: a mistake is told now, not to the first client.
+            let planned = Planner::open(stream.clone(), None, &readers);
+            planned.map_err(|error| ServeError::Config {
+                key: format!("streams.{name}"),
+                what: error.to_string(),
+            })?;
+        }
+        let metered = Arc::new(Metrics::default());
+        let (stopping, stopped) = watch::channel(false);
+        let service = Service::new(&config, readers, metered.clone(), stopped)?;
         let listen = async |address: SocketAddr| {
             let bound = TcpListener::bind(address).await;
             bound.map_err(|source| ServeError::Listen { address, source })
@@ -76,6 +94,9 @@ impl Listening {
                 Some(address) => Some(listen(address).await?),
                 None => None,
             },
+            service,
+            metered,
+            stopping,
             config,
         })
     }
@@ -95,12 +116,13 @@ impl Listening {
     /// # Errors
     /// When the transport breaks.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let (stopping, stopped) = watch::channel(false);
-        let metrics = Arc::new(Metrics::default());
+        let Self {
+            stopping, metered, ..
+        } = self;
+        let stopped = stopping.subscribe();
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<FlightServiceServer<Service>>().await;
-        let service = Service::new(&self.config, metrics.clone(), stopped.clone())?;
-        let flight = FlightServiceServer::new(service)
+        let flight = FlightServiceServer::new(self.service)
             // Asks are small; a position of many lanes is not.
             .max_decoding_message_size(self.config.max_ask_bytes)
             .max_encoding_message_size(usize::MAX);
@@ -114,7 +136,7 @@ impl Listening {
             server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
         }
         if let Some(listener) = self.metrics {
-            tokio::spawn(metrics::serve(listener, metrics, stopped));
+            tokio::spawn(metrics::serve(listener, metered, stopped));
         }
         let grace = Duration::from_secs_f64(self.config.shutdown_grace_s);
         let (began_to_stop, stop_began) = tokio::sync::oneshot::channel();

@@ -10,6 +10,7 @@ use crate::config::{Passes, StreamConfig, Verify};
 use crate::cursor::{PassedOver, PieceAt, Position};
 use crate::lane::Sequence;
 use crate::planner::Planner;
+use crate::read::Readers;
 use crate::stream::StreamError;
 
 /// A stream in numbers.
@@ -72,7 +73,7 @@ pub fn simulate(
         ..config.clone()
     };
     let mut planners = (0..ranks.max(1))
-        .map(|rank| Planner::open(of_rank(rank), None))
+        .map(|rank| Planner::open(of_rank(rank), None, &Readers::default()))
         .collect::<Result<Vec<_>, _>>()?;
     let mut seen = Seen::default();
     let mut simulation = Simulation {

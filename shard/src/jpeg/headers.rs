@@ -131,7 +131,11 @@ impl<'a> Headers<'a> {
 
     fn quantization(&mut self, mut segment: &[u8]) -> Option<()> {
         while let [of, rest @ ..] = segment {
-            let bytes = 1 + usize::from(of >> 4);
+            let bytes = match of >> 4 {
+                0 => 1,
+                1 => 2,
+                _ => return None,
+            };
             let values = rest.get(..64 * bytes)?;
             let mut table = [0.0; 64];
             for (value, place) in values.chunks_exact(bytes).zip(ZIGZAG) {

@@ -213,9 +213,13 @@ impl Table {
     pub(super) fn difference(&self, bits: &mut Bits) -> Option<i32> {
         bits.refill();
         let entry = self.look[bits.peek(LOOK)];
-        if entry & RESOLVED != 0 {
+        // A symbol above 15 would be a run, which a first coefficient has not.
+        if entry & (RESOLVED | 0xFF00) == RESOLVED {
             bits.drop(entry & 31);
             return Some((entry as i32) >> 16);
+        }
+        if entry & RESOLVED != 0 {
+            return None;
         }
         match self.symbol(bits, entry)? {
             0 => Some(0),

@@ -1,7 +1,7 @@
-//! Coefficients of 8×8 pixels to fewer pixels: the inverse transform of the lowest ones alone, at the smaller size.
+//! Coefficients of 8×8 pixels to fewer pixels, each the mean of the 8/n that it stands for, of the lowest n coefficients alone.
 //!
-//! Of the 8-point transform's coefficients X the first n are those of an n-point one, but for a factor √(n/8):
-//! x(i) = X(0)/√8 + ½ Σ X(k) cos((2i+1)kπ/2n), k < n. In f32 and in a fixed order: the same on every machine.
+//! The whole transform is x(j) = X(0)/√8 + ½ Σ X(k) cos((2j+1)kπ/16); means of it over j, and k < n. What is left out is finer
+//! than the smaller pixels. In f32 and in a fixed order: the same on every machine.
 
 /// By pixels along an edge, 1, 2, 4 or 8: `[k][i]`.
 pub(super) struct Bases([[[f32; 8]; 8]; 4]);
@@ -16,9 +16,14 @@ impl Default for Bases {
             let n = 1 << log;
             for (k, line) in basis.iter_mut().enumerate().take(n) {
                 for (i, value) in line.iter_mut().enumerate().take(n) {
-                    let angle = ((2 * i + 1) * k) as f64 * std::f64::consts::PI / (2 * n) as f64;
+                    let cosine = |j: usize| {
+                        let angle = ((2 * j + 1) * k) as f64 * std::f64::consts::PI / 16.0;
+                        angle.cos()
+                    };
                     let scale = if k == 0 { 8.0_f64.sqrt().recip() } else { 0.5 };
-                    *value = (scale * angle.cos()) as f32;
+                    let pixels = i * (8 / n)..(i + 1) * (8 / n);
+                    let mean = pixels.map(cosine).sum::<f64>() / (8 / n) as f64;
+                    *value = (scale * mean) as f32;
                 }
             }
         }

@@ -503,6 +503,28 @@ fn a_list_of_streams_leaves_out_the_one_whose_dataset_is_gone() {
 }
 
 #[test]
+fn a_server_does_not_begin_with_a_dataset_that_is_not_there_or_a_filter_that_is_none() {
+    let folder = dataset(&usual(20), 4);
+    let missing = config(&folder.path().join("missing"));
+    let filter = StreamConfig {
+        filter: "n_images >".into(),
+        ..config(folder.path())
+    };
+    for stream in [missing, filter] {
+        let config = ServeConfig {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            streams: [("train".to_owned(), stream)].into(),
+            ..ServeConfig::default()
+        };
+        let refused = Runtime::new()
+            .expect("threads")
+            .block_on(Listening::bind(config));
+        let refused = refused.err().expect("refused").to_string();
+        assert!(refused.starts_with("streams.train: "), "{refused}");
+    }
+}
+
+#[test]
 fn whoever_does_not_have_the_token_gets_nothing() {
     let folder = dataset(&usual(40), 4);
     let token = folder.path().join("token");
@@ -605,6 +627,34 @@ fn what_cannot_be_asked_is_refused_in_words_and_nothing_breaks() {
         ..stream.clone()
     };
     assert!(said(&giant, "train").contains("beyond"));
+    // However it is asked for, no batch is beyond the server's bound: ids alone, or images that it does not decode.
+    for settings in [
+        StreamConfig {
+            rows: 1 << 14,
+            context: 1 << 12,
+            slots: 1,
+            edge: 1,
+            max_images: 1,
+            ..stream.clone()
+        },
+        StreamConfig {
+            rows: 8,
+            edge: 1,
+            pictures: PictureForm::Encoded,
+            ..stream.clone()
+        },
+    ] {
+        assert!(
+            said(&settings, "train").contains("beyond 1048576 bytes"),
+            "{}",
+            said(&settings, "train")
+        );
+    }
+    let blocks = StreamConfig {
+        block_row_groups: 1 << 16,
+        ..stream.clone()
+    };
+    assert!(said(&blocks, "train").contains("at most 8 here"));
     let ranks = StreamConfig {
         rows: 8,
         world_size: 2,

@@ -60,10 +60,11 @@ fn the_share_reached_stays_within_a_sequence_of_the_share_asked() {
         Weigh::Sequences,
     ] {
         let config = mixed(&folders, &[0.7, 0.3], weigh);
-        // What one sequence holds at most of what is weighed: ids, images of 6 ids, documents of 5.
+        // What one sequence holds at most of what is weighed: ids, images of 6 ids, documents of 11.
         let sequence = match weigh {
             Weigh::Tokens => 64.0,
-            Weigh::Images | Weigh::Documents => 10.0,
+            Weigh::Images => 10.0,
+            Weigh::Documents => 5.0,
             Weigh::Sequences => 1.0,
         };
         for delivered in delivered(config.clone(), None, 120) {
@@ -130,6 +131,115 @@ fn ranks_of_a_mixture_deliver_what_one_alone_does_and_know_of_each_other() {
             }
         }
     }
+}
+
+/// Of fewer row groups than there are lanes: each lane has its turn in some epoch.
+#[test]
+fn a_dataset_of_a_single_row_group_is_mixed_with_a_large_one() {
+    for (documents, group) in [(3, 4), (9, 2)] {
+        let folders = [dataset(&usual(400), 4), dataset(&usual(documents), group)];
+        let config = StreamConfig {
+            lanes: 8,
+            block_row_groups: 1,
+            rows: 4,
+            ..mixed(&folders, &[0.5, 0.5], Weigh::Tokens)
+        };
+        let all = delivered(config, None, 100);
+        assert_eq!(all.len(), 100);
+        let reached = units(&all[99].given, Weigh::Tokens);
+        assert!((reached[0] - reached[1]).abs() <= 2.0 * 64.0, "{reached:?}");
+    }
+}
+
+/// Of each rank, until it ends; rows of all, in no order.
+fn until_the_end(config: &StreamConfig, world_size: usize, from: Option<&Position>) -> Vec<String> {
+    let of_rank = |rank| {
+        let config = StreamConfig {
+            rank,
+            world_size,
+            ..config.clone()
+        };
+        delivered(config, from.cloned(), usize::MAX)
+    };
+    let all = (0..world_size).flat_map(of_rank);
+    let mut rows: Vec<_> = all
+        .flat_map(|d| rows(&d.batch))
+        .map(|row| format!("{row:?}"))
+        .collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn a_stream_that_ends_goes_on_in_its_last_steps_as_any_number_of_ranks() {
+    let folders = two();
+    let one = StreamConfig {
+        mix: Vec::new(),
+        dataset: folders[0].path().to_owned(),
+        ..mixed(&folders, &[1.0], Weigh::Tokens)
+    };
+    for (config, passes) in [
+        (mixed(&folders, &[0.8, 0.2], Weigh::Tokens), Passes::One),
+        (
+            mixed(&folders, &[0.8, 0.2], Weigh::Documents),
+            Passes::Shortest,
+        ),
+        (one, Passes::One),
+    ] {
+        let config = StreamConfig {
+            passes,
+            rows: 6,
+            lanes: 6,
+            block_row_groups: 1,
+            ..config
+        };
+        let whole = until_the_end(&config, 1, None);
+        for world_size in [2, 3, 6] {
+            assert_eq!(
+                until_the_end(&config, world_size, None),
+                whole,
+                "{passes:?}, {world_size}"
+            );
+        }
+        // Stop two ranks after every step, the last ones included, and go on as three.
+        let steps = |rank| {
+            let config = StreamConfig {
+                rank,
+                world_size: 2,
+                ..config.clone()
+            };
+            delivered(config, None, usize::MAX)
+        };
+        let (a, b) = (steps(0), steps(1));
+        for stop in 0..a.len().min(b.len()) {
+            let positions = [a[stop].position.clone(), b[stop].position.clone()];
+            let position = Position::merge(positions).expect("after the same step");
+            let taken = a[..=stop].iter().chain(&b[..=stop]);
+            let mut all: Vec<_> = taken
+                .flat_map(|d| rows(&d.batch))
+                .map(|row| format!("{row:?}"))
+                .collect();
+            all.extend(until_the_end(&config, 3, Some(&position)));
+            all.sort();
+            assert_eq!(all, whole, "{passes:?}, stopped after step {stop}");
+        }
+    }
+}
+
+#[test]
+fn one_pass_gives_also_what_a_schedule_has_left_without_weight() {
+    let folders = two();
+    let config = StreamConfig {
+        passes: Passes::One,
+        schedule: vec![Change {
+            from_step: 4,
+            weights: vec![1.0, 0.0],
+        }],
+        ..mixed(&folders, &[1.0, 1.0], Weigh::Tokens)
+    };
+    let all = delivered(config, None, usize::MAX);
+    let given = &all.last().expect("some").given;
+    assert_eq!([given[0].documents, given[1].documents], [150, 120]);
 }
 
 #[test]

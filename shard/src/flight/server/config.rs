@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use lcl_schemas::batch::PictureForm;
 use serde::{Deserialize, Serialize};
 
 use super::ServeError;
@@ -26,7 +27,7 @@ pub struct ServeConfig {
     pub tls: Option<Tls>,
     /// Streams read at a time; one more is refused, not queued.
     pub max_streams: usize,
-    /// Largest batch that a client's settings may ask for, in bytes of pixels.
+    /// Largest batch that a client's settings may ask for, in bytes; an image that is not decoded counts as one megabyte.
     pub max_batch_bytes: usize,
     /// Largest message that a client may send, in bytes.
     pub max_ask_bytes: usize,
@@ -45,6 +46,9 @@ pub struct Tls {
     /// Its private key.
     pub key: PathBuf,
 }
+
+/// What an encoded image may weigh on the mean: stored at 256 pixels they weigh 20 kB, at 960 about 300.
+const ENCODED_IMAGE: usize = 1 << 20;
 
 impl Default for ServeConfig {
     fn default() -> Self {
@@ -96,9 +100,16 @@ impl ServeConfig {
     pub(super) fn check_size(&self, stream: &StreamConfig) -> Result<(), String> {
         let local = stream.rows / stream.world_size.max(1);
         let images = (stream.context / (stream.slots + 2)).min(stream.sequence_images());
+        let image = match stream.pictures {
+            PictureForm::Pixels => 3 * stream.edge * stream.edge,
+            PictureForm::Encoded => ENCODED_IMAGE,
+        };
+        // Ids, segments and positions.
+        let ids = local.checked_mul(12 * stream.context);
         let bytes = local
             .checked_mul(images)
-            .and_then(|images| images.checked_mul(3 * stream.edge * stream.edge));
+            .and_then(|images| images.checked_mul(image))
+            .and_then(|bytes| bytes.checked_add(ids?));
         // A full bin has a whole sequence of ids, and a second copy where it is being closed.
         let open = stream.lanes.saturating_mul(stream.bins);
         let open = open
@@ -113,8 +124,8 @@ impl ServeConfig {
         match bytes {
             Some(bytes) if bytes <= self.max_batch_bytes => Ok(()),
             _ => Err(format!(
-                "a batch of {local} sequences with up to {images} images of {0}×{0} pixels is beyond {1} bytes: fewer rows, or max_images",
-                stream.edge, self.max_batch_bytes
+                "a batch of {local} sequences of {} ids with up to {images} images of {image} bytes each is beyond {} bytes: fewer rows, or max_images",
+                stream.context, self.max_batch_bytes
             )),
         }
     }

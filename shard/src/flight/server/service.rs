@@ -21,9 +21,10 @@ use super::ServeError;
 use super::config::ServeConfig;
 use super::feed::{Feed, Message, status};
 use super::metrics::Metrics;
-use crate::config::{StreamConfig, Verify};
+use crate::config::StreamConfig;
 use crate::flight::{Ask, Details, Ticket};
 use crate::planner::open_readers;
+use crate::read::Readers;
 use crate::stream::Stream;
 
 /// The action that gives a stream's `tokenizer.json`.
@@ -32,6 +33,7 @@ const TOKENIZER: &str = "tokenizer";
 /// What every call needs. Nothing of any client.
 pub(super) struct Service {
     config: ServeConfig,
+    readers: Arc<Readers>,
     token: Option<String>,
     places: Arc<Semaphore>,
     metrics: Arc<Metrics>,
@@ -43,6 +45,7 @@ type Answers<T> = Pin<Box<dyn AsyncStream<Item = Result<T, Status>> + Send>>;
 impl Service {
     pub(super) fn new(
         config: &ServeConfig,
+        readers: Arc<Readers>,
         metrics: Arc<Metrics>,
         stopped: watch::Receiver<bool>,
     ) -> Result<Self, ServeError> {
@@ -50,6 +53,7 @@ impl Service {
             token: config.token()?,
             places: Arc::new(Semaphore::new(config.max_streams)),
             config: config.clone(),
+            readers,
             metrics,
             stopped,
         })
@@ -105,6 +109,14 @@ impl Service {
             .validate()
             .map_err(|error| mistake(error.to_string()))?;
         self.config.check_size(&config).map_err(mistake)?;
+        // A block's ids are in memory at once.
+        let most = served.block_row_groups.max(8);
+        if config.block_row_groups > most {
+            let asked = config.block_row_groups;
+            return Err(mistake(format!(
+                "block_row_groups = {asked}: may be at most {most} here"
+            )));
+        }
         Ok(config)
     }
 
@@ -113,11 +125,11 @@ impl Service {
         let config = self.stream(&ask).map_err(|status| self.refuse(status))?;
         let readers = blocking({
             let (config, position) = (config.clone(), ask.position.clone());
-            let config = StreamConfig {
-                verify: Verify::Size,
-                ..config
-            };
-            move || open_readers(&config, position.as_ref()).map_err(|error| status(&error))
+            let readers = self.readers.clone();
+            move || {
+                let opened = open_readers(&config, position.as_ref(), &readers);
+                opened.map_err(|error| status(&error))
+            }
         })
         .await?;
         let manifests: Vec<_> = readers
@@ -169,9 +181,12 @@ impl Service {
             ))
         })?;
         let position = ticket.ask.position;
-        let stream =
-            blocking(move || Stream::open(config, position).map_err(|error| status(&error)))
-                .await?;
+        let readers = self.readers.clone();
+        let stream = blocking(move || {
+            let opened = Stream::open_shared(config, position, &readers);
+            opened.map_err(|error| status(&error))
+        })
+        .await?;
         let feed = Feed {
             name: ticket.ask.stream,
             stream,

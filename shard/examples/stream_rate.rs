@@ -17,9 +17,7 @@ use arrow::array::AsArray;
 use clap::Parser;
 use lcl_shard::flight::server::{Listening, ServeConfig};
 use lcl_shard::flight::{Access, Remote};
-use lcl_shard::{
-    Crop, Delivered, Part, PictureForm, Position, Squares, Stream, StreamConfig, Verify,
-};
+use lcl_shard::{Crop, Delivered, Part, PictureForm, Position, Squares, Stream, StreamConfig};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
@@ -89,7 +87,6 @@ fn config(arguments: &Arguments) -> StreamConfig {
         slots: (arguments.edge / 32).pow(2),
         threads: arguments.threads,
         crop: Crop::Center,
-        verify: Verify::Size,
         pictures: match arguments.encoded {
             true => PictureForm::Encoded,
             false => PictureForm::Pixels,

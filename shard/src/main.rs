@@ -2,10 +2,11 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand};
 use lcl_schemas::settings::{SettingsError, resolve};
 use lcl_shard::flight::server::{Listening, ServeConfig, ServeError};
@@ -33,7 +34,7 @@ struct Cli {
 }
 
 const SIMULATE: &str = "\
-  neighbours    documents next to each other in a sequence's lane that come from one shard, beside what a perfect shuffle has
+  neighbours    documents that follow one another in the stream and come from one shard, beside what a perfect shuffle has
   spread        how evenly a shard's documents lie over the stream: 1 evenly, 0 all in one place
   bytes a batch what is read of the shards for one batch: ids of whole row groups, pixels of single documents
   re-read       documents, and the row groups they are in, that a resume reads again
@@ -59,7 +60,7 @@ A configuration:
   dataset = \"captions\"
   weight = 0.3
 
-What a client may decide (rows, context, seed, …) it decides; datasets, filters and threads are the server's own.";
+What a client may decide (rows, context, seed, …) it decides; datasets, weights, filters and threads are the server's own.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -101,13 +102,13 @@ enum Command {
         /// Folder of a dataset; without it documents drawn like MMC4's: log-normal text, median 350, sigma 1.1, geometric images
         dataset: Option<PathBuf>,
         /// Ids in a sequence
-        #[arg(long, default_value = "2048")]
-        context: NonZeroUsize,
+        #[arg(long, default_value = "2048", value_parser = count(8..=1 << 20))]
+        context: usize,
         /// Ids between an image's BOI and EOI
-        #[arg(long, default_value_t = 256)]
+        #[arg(long, default_value = "256", value_parser = count(1..=1 << 20))]
         slots: usize,
         /// Documents to draw
-        #[arg(long, default_value_t = 200_000)]
+        #[arg(long, default_value = "200000", value_parser = count(1..=100_000_000))]
         documents: usize,
     },
     /// Serve streams to trainers, over Arrow Flight
@@ -130,6 +131,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// A number within bounds.
+fn count(range: RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(range)
 }
 
 fn main() -> ExitCode {
@@ -195,7 +201,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
                 Some(dataset) => packing::of_dataset(&dataset, slots)?,
                 None => packing::web_like(documents, slots),
             };
-            write!(out, "{}", packing::compare(&lengths, context.get()))?;
+            write!(out, "{}", packing::compare(&lengths, context))?;
         }
         Command::Serve {
             config,

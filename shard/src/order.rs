@@ -55,7 +55,7 @@ pub(crate) fn lanes(row_groups: usize, block_row_groups: usize, most: usize) -> 
 impl Order {
     /// `rows` of each row group of the manifest.
     pub(crate) fn new(rows: Vec<u32>, seed: u64, block_row_groups: usize, lanes: usize) -> Self {
-        // Where there are few row groups, smaller blocks: every lane has its share in every epoch.
+        // Where there are few row groups, smaller blocks: every lane has its share in every epoch, if there are enough.
         let most = (rows.len() / lanes).max(1);
         Self {
             rows: rows.into(),

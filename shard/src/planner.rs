@@ -20,8 +20,8 @@ use crate::track::{Census, Plan};
 /// The lanes of one rank, and whose turn it is.
 ///
 /// Which dataset a lane's sequence comes from depends on what all lanes have given before. So with several datasets every
-/// rank plans the lanes of all and keeps the sequences of its own: planning a document costs a hundredth of decoding its
-/// images, and shares hold to within one sequence of the whole stream.
+/// rank plans the lanes of all and keeps the sequences of its own, and shares hold to within one sequence of the whole stream.
+/// Planning a document takes less than 20 µs, decoding an image of 500×375 takes 1.3 ms: with dozens of ranks it is felt.
 pub(crate) struct Planner {
     config: Arc<StreamConfig>,
     /// Of the configuration: every position says it.

@@ -1,7 +1,7 @@
 //! Streams over Arrow Flight: the batches that are made in process, whatever happens on the way.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -473,6 +473,53 @@ fn lost_data_is_named_to_the_client_and_the_server_goes_on() {
     assert_eq!(lost, 1);
     let remote = Remote::open(&server.url("good"), &access(), &with(&good), None).expect("served");
     takes_all(remote, &expected);
+}
+
+const URL_OF_A_CLIENT: &str = "LCL_TEST_STREAM_URL";
+
+#[test]
+#[ignore = "the client that another test starts as a process, and kills"]
+fn client_to_be_killed() {
+    let url = std::env::var(URL_OF_A_CLIENT).expect("started by the other test");
+    let url = url.parse().expect("a URL");
+    let remote = Remote::open(&url, &access(), &config(Path::new("")), None).expect("served");
+    for delivered in remote {
+        delivered.expect("served");
+        eprintln!("a batch");
+    }
+}
+
+#[test]
+fn a_client_that_is_killed_gives_its_place_back_and_the_others_go_on() {
+    let folder = dataset(&usual(80), 4);
+    let served = config(folder.path());
+    let server = Server::start(&[("train", served.clone())], |config| {
+        config.max_streams = 1
+    });
+    let program = std::env::current_exe().expect("running");
+    let mut client = Command::new(program)
+        .args([
+            "--ignored",
+            "--exact",
+            "flight::client_to_be_killed",
+            "--nocapture",
+        ])
+        .env(URL_OF_A_CLIENT, server.url("train").to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let said = BufReader::new(client.stderr.take().expect("piped"));
+    let batches = said
+        .lines()
+        .map_while(Result::ok)
+        .filter(|line| line == "a batch");
+    assert_eq!(batches.take(3).count(), 3);
+    client.kill().expect("running");
+    client.wait().expect("killed");
+    server.until("streams_open", |open| open == 0.0);
+    let remote = Remote::open(&server.url("train"), &access(), &served, None).expect("served");
+    takes_all(remote, &here(&served, 10));
 }
 
 #[test]

@@ -522,6 +522,45 @@ fn a_lane_that_one_epoch_leaves_empty_goes_on_in_the_next() {
     assert_eq!(batches(sparse, None, 60).len(), 60);
 }
 
+/// Whatever is in it: the reader of Parquet panics at some damage, and that, too, has to be said of the shard.
+#[test]
+fn damaged_pages_of_images_name_their_shard_and_row() {
+    let folder = dataset(&usual(24), 4);
+    let path = folder.path().join("part-0.parquet");
+    let whole = std::fs::read(&path).expect("written");
+    let images = b"\x89PNG";
+    let first = whole
+        .windows(4)
+        .position(|bytes| bytes == images)
+        .expect("stored");
+    let mut named = 0;
+    // What stands before the first image: its length, levels (5 and 6 bytes before, where the reader panics), the page's header.
+    let some = (1..60).flat_map(|back| [0, 1, 0x7F, 0xFF].map(|value| (back, value)));
+    let levels = [5, 6].into_iter();
+    let levels = levels.flat_map(|back| (0..=0xFF).map(move |value| (back, value)));
+    for (back, value) in some.chain(levels) {
+        let mut damaged = whole.clone();
+        damaged[first - back] = value;
+        std::fs::write(&path, damaged).expect("writable");
+        let config = StreamConfig {
+            passes: Passes::One,
+            verify: Verify::Size,
+            ..config(folder.path())
+        };
+        let mut stream = Stream::open(config, None).expect("valid");
+        let Some(error) = stream.find_map(Result::err) else {
+            continue;
+        };
+        let error = error.to_string();
+        // Far enough back it is another column, of which whole row groups are read.
+        let place = ["row group 0", "row group 0, row"][usize::from(back < 30)];
+        let place = format!("part-0.parquet, {place}");
+        assert!(error.contains(&place), "{back}: {error}");
+        named += 1;
+    }
+    assert!(named > 200, "{named} named");
+}
+
 #[test]
 fn a_shard_with_other_rows_than_its_manifest_says_is_an_error_and_not_an_end() {
     let folder = dataset(&usual(40), 8);

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use lcl_schemas::batch::PictureForm;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::mix::Weigh;
-use lcl_schemas::batch::PictureForm;
 
 /// Which documents, by the hash of their ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

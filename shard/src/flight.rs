@@ -89,7 +89,7 @@ pub struct Behind {
     pub lost: Vec<String>,
 }
 
-/// Settings that are the server's own: what it reads, and what it spends.
+/// Settings that are the server's own: what it reads and mixes, and what it spends.
 pub const FIXED: [&str; 11] = [
     "dataset",
     "manifest",

@@ -1,7 +1,7 @@
 //! Whose turn it is: sequences of several datasets, dealt so that each keeps its share.
 //!
-//! Every delivered unit (token, image, document or sequence) owes each dataset its weight of it; the dataset that is owed
-//! most comes next, whichever lane's turn it is. Integers only, so that a position holds the balance exactly.
+//! Every delivered unit (token, image, document or sequence) owes each dataset its weight of it; the one that would be owed
+//! too much the soonest comes next, whichever lane's turn it is. Integers only, so that a position holds the balance exactly.
 
 use serde::{Deserialize, Serialize};
 

@@ -13,7 +13,7 @@ use crate::filter::Filter;
 use crate::lane::{Lane, Sequence};
 use crate::mix::{Balance, Given, Weigh, Weights};
 use crate::order::{Order, lanes};
-use crate::read::{ReadError, Reader, Readers, SharedReader};
+use crate::read::{ReadError, Readers, SharedReader};
 use crate::stream::StreamError;
 use crate::track::{Census, Plan};
 
@@ -161,11 +161,13 @@ impl Planner {
     }
 
     /// Of the columns of row groups, by this rank.
+    #[cfg(feature = "query")]
     pub(crate) fn bytes_read(&self) -> u64 {
         self.plans.iter().map(|plan| plan.reader.bytes_read()).sum()
     }
 
-    pub(crate) fn reader(&self, source: usize) -> &Reader {
+    #[cfg(feature = "query")]
+    pub(crate) fn reader(&self, source: usize) -> &SharedReader {
         &self.plans[source].reader
     }
 

@@ -26,7 +26,7 @@ use crate::stream::Delivered;
 
 /// Largest message taken: a batch is one message.
 const MAX_MESSAGE: usize = 2 << 30;
-/// What the server may send ahead of its reader, in bytes: half a batch of 64 images at 224².
+/// What the server may send ahead of its reader, in bytes: two fifths of a batch of 64 images at 224².
 const WINDOW: u32 = 4 << 20;
 /// Largest piece of a message, in bytes.
 const FRAME: u32 = 1 << 20;

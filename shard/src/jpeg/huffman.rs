@@ -238,8 +238,8 @@ impl Table {
         Some(symbol)
     }
 
-    /// A block's other coefficients: those up to number `last` of the zigzag go through `keep` to their places in natural
-    /// order, the rest is passed over. `None` where the bits mean nothing.
+    /// A block's other coefficients: those up to number `last` of the zigzag go to `keep`, by that number, and of the rest as
+    /// many as cannot be passed over together. `None` where the bits mean nothing.
     #[inline(always)]
     pub(super) fn coefficients(
         &self,
@@ -248,8 +248,22 @@ impl Table {
         mut keep: impl FnMut(usize, i32),
     ) -> Option<()> {
         let mut at = 1;
-        while at <= last {
+        while at < 64 {
             bits.refill();
+            if at > last {
+                let entry = self.skip[bits.peek(LOOK)];
+                let ends = entry & ENDS;
+                let after = at + usize::from(entry >> 8);
+                // The next block must not begin within the entry: it is coded with another table.
+                if entry != 0 && after + usize::from(ends != 0) <= 64 {
+                    bits.drop(u32::from(entry & 31));
+                    if ends != 0 {
+                        return Some(());
+                    }
+                    at = after;
+                    continue;
+                }
+            }
             let entry = self.look[bits.peek(LOOK)];
             if entry & RESOLVED != 0 {
                 bits.drop(entry & 31);
@@ -268,35 +282,6 @@ impl Table {
                     keep(at, bits.signed(size));
                     at += 1;
                 }
-            }
-        }
-        while at < 64 {
-            bits.refill();
-            let entry = self.skip[bits.peek(LOOK)];
-            let ends = entry & ENDS;
-            let after = at + usize::from(entry >> 8);
-            // The next block must not begin within the entry: it is coded with another table.
-            if entry != 0 && after + usize::from(ends != 0) <= 64 {
-                bits.drop(u32::from(entry & 31));
-                if ends != 0 {
-                    return Some(());
-                }
-                at = after;
-                continue;
-            }
-            let entry = self.look[bits.peek(LOOK)];
-            if entry & RESOLVED != 0 {
-                bits.drop(entry & 31);
-                at += (entry >> 8 & 15) as usize + 1;
-                continue;
-            }
-            let symbol = self.symbol(bits, entry)?;
-            let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-            bits.drop(size);
-            match (run, size) {
-                (15, 0) => at += 16,
-                (_, 0) => return Some(()),
-                _ => at += run + 1,
             }
         }
         (at == 64).then_some(())

@@ -109,7 +109,7 @@ impl Service {
             .validate()
             .map_err(|error| mistake(error.to_string()))?;
         self.config.check_size(&config).map_err(mistake)?;
-        // A block's ids are in memory at once.
+        // A block's ids are in memory at once; 8 is what a client asks for who sets nothing.
         let most = served.block_row_groups.max(8);
         if config.block_row_groups > most {
             let asked = config.block_row_groups;

@@ -30,7 +30,7 @@ pub enum Passes {
     Endless,
     /// Each dataset once: the others share what one that has ended leaves. What is left in open bins comes last.
     One,
-    /// Until the first dataset ends, in each lane for itself.
+    /// Until the first dataset has nothing more in any lane, or a lane nothing more of any: then all lanes end.
     Shortest,
 }
 

@@ -107,6 +107,49 @@ impl Batch {
         used as f64 / self.segments.len().max(1) as f64
     }
 
+    /// The same rows in `parts` batches of equally many, in order; `parts` divides the rows.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn split(&self, parts: usize) -> Vec<Self> {
+        assert!(
+            parts > 0 && self.rows.is_multiple_of(parts),
+            "parts divide the rows"
+        );
+        let rows = self.rows / parts;
+        let places = rows * self.context;
+        let mut image = 0;
+        let part = |part: usize| {
+            let (start, end) = (part * places, (part + 1) * places);
+            let rest = &self.first_slots[image..];
+            let images = rest.partition_point(|slot| (*slot as usize) < end);
+            let shown = image..image + images;
+            image += images;
+            let bytes = self.edge * self.edge * 3;
+            Self {
+                rows,
+                tokens: self.tokens[start..end].to_vec(),
+                segments: self.segments[start..end].to_vec(),
+                positions: self.positions[start..end].to_vec(),
+                pictures: match &self.pictures {
+                    Pictures::Pixels(pixels) => {
+                        Pictures::Pixels(pixels.slice(shown.start * bytes..shown.end * bytes))
+                    }
+                    Pictures::Encoded(encoded) => {
+                        Pictures::Encoded(encoded[shown.clone()].to_vec())
+                    }
+                },
+                first_slots: self.first_slots[shown.clone()]
+                    .iter()
+                    .map(|slot| slot - start as u32)
+                    .collect(),
+                has_context: self.has_context[shown].to_vec(),
+                ..*self
+            }
+        };
+        (0..parts).map(part).collect()
+    }
+
     /// The batch as if these images (ascending) had never been in it: their BOI, slots, EOI and pixels are gone, what
     /// follows in their rows moves up, and the ends of the rows are padding.
     pub fn without_images(&self, lost: &[usize]) -> Self {
@@ -194,6 +237,21 @@ mod tests {
             first_slots: vec![3, 8, 14],
             has_context: vec![true, true, false],
         }
+    }
+
+    #[test]
+    fn parts_hold_the_rows_and_images_of_the_whole() {
+        let batch = batch();
+        let parts = batch.split(2);
+        assert_eq!(
+            [parts[0].first_slots.as_slice(), &parts[1].first_slots],
+            [&[3, 8][..], &[2]]
+        );
+        assert_eq!(parts[1].pixels(), [30, 30, 30]);
+        assert_eq!(parts[1].has_context, [false]);
+        let tokens: Vec<u32> = parts.iter().flat_map(|part| part.tokens.clone()).collect();
+        assert_eq!(tokens, batch.tokens);
+        assert_eq!(batch.split(1), [batch]);
     }
 
     #[test]

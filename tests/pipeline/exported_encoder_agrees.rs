@@ -12,7 +12,7 @@ fn the_exported_encoder_gives_the_checkpoints_features_and_says_how_to_feed_it()
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = training(&ROAD.dataset(), folder.path().join("run"), 2);
     let report = lcl_train::run(&config, None).expect("a run");
-    let device = config.backend.device();
+    let device = config.device.open().expect("flex is always there");
     let loaded = eval::load(&report.checkpoint, &device).expect("a checkpoint");
     let file = folder.path().join("encoder.safetensors");
     export::export(&loaded.model, Extent::Encoder, &file).expect("exported");

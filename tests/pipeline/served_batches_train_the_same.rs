@@ -61,7 +61,7 @@ fn a_run_cannot_tell_a_server_from_a_folder() {
     assert_eq!(losses(&mixed.out), losses(&here.out)[3..]);
 
     // The tokenizer came along.
-    let device = here.backend.device();
+    let device = here.device.open().expect("flex is always there");
     let loaded = eval::load(&there.out, &device).expect("a checkpoint");
     let comparison = eval::compare(&loaded, &ROAD.dataset(), lcl_shard::Part::All, Some(8));
     comparison.expect("the same tokenizer");

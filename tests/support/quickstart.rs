@@ -80,7 +80,7 @@ fn main() -> anyhow::Result<()> {
     let report = lcl_train::run(&config, None)?;
 
     title("5  retrieval on held-out combinations, and the encoder to a file");
-    let device = config.backend.device();
+    let device = config.device.open()?;
     let loaded = eval::load(&report.checkpoint, &device)?;
     let comparison = eval::compare(&loaded, &held_out, Part::All, None)?;
     let encoder = folder.join("encoder.safetensors");

@@ -22,6 +22,7 @@ use thiserror::Error;
 
 use crate::config::Config;
 use crate::model::Lcl;
+use crate::optim::Optimizer;
 use crate::step::Trainer;
 use crate::weights::{self, WeightsError};
 
@@ -172,7 +173,7 @@ pub fn model(folder: &Path, blank: Lcl) -> Result<Lcl, CheckpointError> {
 /// The optimiser's moments, into a trainer of the same model.
 pub fn restore_optimizer(folder: &Path, trainer: &mut Trainer) -> Result<(), CheckpointError> {
     let path = folder.join(OPTIMIZER_FILE);
-    let fresh = trainer.config.init(&trainer.model);
+    let fresh = Optimizer::new(&trainer.config, &trainer.model);
     trainer.optimizer = fresh
         .load(&path)
         .map_err(|source| CheckpointError::Optimizer { path, source })?;

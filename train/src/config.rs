@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use burn::tensor::Device;
 use lcl_shard::flight::RemoteUrl;
 use lcl_shard::{Part, Passes, PictureForm, StreamConfig};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::device::DeviceName;
 use crate::loss::LossConfig;
 use crate::model::ModelShape;
 use crate::model::shape::Preset;
+use crate::ops::{Compute, Precision};
 use crate::optim::OptimizerConfig;
 
 /// A configuration that cannot be run: a usage mistake.
@@ -38,9 +39,11 @@ pub enum ConfigError {
 }
 
 /// Settings that may differ when a run goes on: they decide where and how fast, not what is learned.
-const FREE_TO_CHANGE: [&str; 13] = [
+const FREE_TO_CHANGE: [&str; 15] = [
     "out",
-    "backend",
+    "device",
+    "recompute",
+    "accumulate",
     "checkpoint_every",
     "keep_checkpoints",
     "data.dataset",
@@ -54,24 +57,6 @@ const FREE_TO_CHANGE: [&str; 13] = [
     "remote.retry_s",
 ];
 
-/// Where tensors live and are computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Backend {
-    /// Pure Rust on the processor; needs nothing installed.
-    #[default]
-    Flex,
-}
-
-impl Backend {
-    /// Without autodiff.
-    pub fn device(self) -> Device {
-        match self {
-            Self::Flex => Device::flex(),
-        }
-    }
-}
-
 /// One training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -82,7 +67,14 @@ pub struct Config {
     pub steps: u64,
     /// Of the initial weights and of the data's order.
     pub seed: u64,
-    pub backend: Backend,
+    /// Where tensors live and are computed.
+    #[serde(alias = "backend")]
+    pub device: DeviceName,
+    pub precision: Precision,
+    /// Blocks of both towers keep their input only and are computed again for their gradients. LibTorch only.
+    pub recompute: bool,
+    /// Parts that a batch's rows are computed in, one after the other; the step is that of the whole batch.
+    pub accumulate: usize,
     /// Steps between checkpoints. The last step always makes one.
     pub checkpoint_every: u64,
     /// Checkpoints kept, the latest.
@@ -101,7 +93,10 @@ impl Default for Config {
             out: PathBuf::new(),
             steps: 1000,
             seed: 0,
-            backend: Backend::Flex,
+            device: DeviceName::default(),
+            precision: Precision::default(),
+            recompute: false,
+            accumulate: 1,
             checkpoint_every: 500,
             keep_checkpoints: 2,
             data: StreamConfig::default(),
@@ -196,6 +191,14 @@ impl Config {
         }
     }
 
+    /// How the model is computed.
+    pub fn compute(&self) -> Compute {
+        Compute {
+            precision: self.precision,
+            recompute: self.recompute,
+        }
+    }
+
     /// The same with every setting of the stream as it is.
     pub fn resolved(&self) -> Self {
         Self {
@@ -285,6 +288,21 @@ impl Config {
             ("checkpoint_every", "at least 1", self.checkpoint_every > 0),
             ("keep_checkpoints", "at least 1", self.keep_checkpoints > 0),
             ("data.rows", "at least 1", self.data.rows > 0),
+            (
+                "accumulate",
+                "a divisor of data.rows",
+                divides(self.accumulate, self.data.rows),
+            ),
+            (
+                "precision",
+                "float32: this device has no mixed precision, libtorch-cpu and cuda:0 have",
+                self.precision == Precision::Float32 || self.device.is_libtorch(),
+            ),
+            (
+                "recompute",
+                "false: this device keeps what it has computed, libtorch-cpu and cuda:0 need not",
+                !self.recompute || self.device.is_libtorch(),
+            ),
             (
                 "data.filter, manifest, weigh, schedule or verify",
                 "left out: a served stream has the server's",

@@ -2,13 +2,14 @@
 //!
 //! B rows, T tokens a row, N images, P slots an image, S edge.
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 use lcl_schemas::batch::Batch;
 use lcl_schemas::vocabulary::Vocabulary;
 use thiserror::Error;
 
 use crate::model::ModelShape;
 use crate::model::language::Sequence;
+use crate::ops::{self, Reach, indices};
 
 /// Per-channel mean of CLIP's training images, in [0, 1].
 pub const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
@@ -205,7 +206,55 @@ pub struct Inputs {
     pub sequence: Sequence,
     /// `[N, 3, S, S]`, normalised; none without images.
     pub pixels: Option<Tensor<4>>,
+    pub places: Places,
     pub plan: Plan,
+}
+
+/// The batch of one step on the device, in the parts that are computed one after the other.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    pub parts: Vec<Inputs>,
+    pub images: usize,
+    /// Ids that are not padding.
+    pub tokens: usize,
+}
+
+impl Prepared {
+    /// `parts` divides the batch's rows.
+    pub fn of(
+        batch: &Batch,
+        vocabulary: &Vocabulary,
+        shape: &ModelShape,
+        device: &Device,
+        parts: usize,
+    ) -> Result<Self, DataError> {
+        let inputs = |part: &Batch| Inputs::of(part, vocabulary, shape, device);
+        Ok(Self {
+            parts: match parts {
+                1 => vec![inputs(batch)?],
+                _ => batch
+                    .split(parts)
+                    .iter()
+                    .map(inputs)
+                    .collect::<Result<_, _>>()?,
+            },
+            images: batch.images(),
+            tokens: batch
+                .segments
+                .iter()
+                .filter(|segment| **segment != 0)
+                .count(),
+        })
+    }
+}
+
+/// The lists of a [`Plan`] that the losses read.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub sources: Tensor<1, Int>,
+    pub targets: Tensor<1, Int>,
+    pub bois: Tensor<1, Int>,
+    pub paired: Tensor<1, Int>,
 }
 
 impl Inputs {
@@ -241,54 +290,53 @@ impl Inputs {
             text: indices(&plan.text, device),
             order: indices(&plan.order, device),
             positions: indices(&widen(&batch.positions), device),
-            attention: attention_bias(batch, device),
+            reach: Reach::within(&batch.segments, batch.rows, batch.context, device),
+        };
+        let places = Places {
+            sources: indices(&plan.sources, device),
+            targets: indices(&plan.targets, device),
+            bois: indices(&plan.bois, device),
+            paired: indices(&plan.paired, device),
         };
         Self {
             sequence,
             pixels,
+            places,
             plan,
         }
     }
 }
 
-/// A list of indices on the device.
-pub(crate) fn indices(values: &[i64], device: &Device) -> Tensor<1, Int> {
-    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
+impl Inputs {
+    /// The same for a model without autodiff.
+    pub(crate) fn without_autodiff(&self) -> Self {
+        let list = |list: &Tensor<1, Int>| list.clone().inner();
+        Self {
+            sequence: Sequence {
+                text: list(&self.sequence.text),
+                order: list(&self.sequence.order),
+                positions: list(&self.sequence.positions),
+                reach: self.sequence.reach.without_autodiff(),
+                ..self.sequence
+            },
+            pixels: self.pixels.clone().map(Tensor::inner),
+            places: Places {
+                sources: list(&self.places.sources),
+                targets: list(&self.places.targets),
+                bois: list(&self.places.bois),
+                paired: list(&self.places.paired),
+            },
+            plan: self.plan.clone(),
+        }
+    }
 }
 
 fn widen(values: &[u32]) -> Vec<i64> {
     values.iter().map(|value| i64::from(*value)).collect()
 }
 
-/// `[B, 1, T, T]`: 0 where a token may look (itself and what precedes it in its segment), -inf elsewhere.
-///
-/// Padding is a segment of its own, so that no row of the softmax is empty.
-fn attention_bias(batch: &Batch, device: &Device) -> Tensor<4> {
-    let (rows, context) = (batch.rows, batch.context);
-    let segments = indices(&widen(&batch.segments), device);
-    let from: Tensor<4, Int> = segments.clone().reshape([rows, 1, context, 1]);
-    let to: Tensor<4, Int> = segments.reshape([rows, 1, 1, context]);
-    let shape = [rows, 1, context, context];
-    let foreign = from.expand(shape).not_equal(to.expand(shape));
-    // `tril_mask` is false on and below the diagonal.
-    let later: Tensor<4, Bool> = Tensor::<2, Bool>::tril_mask([context, context], 0, device)
-        .unsqueeze::<4>()
-        .expand(shape);
-    Tensor::zeros(shape, device).mask_fill(foreign.bool_or(later), f32::NEG_INFINITY)
-}
-
 /// `[N, S, S, 3]` bytes to `[N, 3, S, S]` with CLIP's mean and deviation.
 pub fn normalised(pixels: &[u8], edge: usize, device: &Device) -> Option<Tensor<4>> {
     let images = pixels.len() / (edge * edge * 3);
-    if images == 0 {
-        return None;
-    }
-    let values: Vec<f32> = pixels
-        .iter()
-        .map(|value| f32::from(*value) / 255.0)
-        .collect();
-    let pixels = Tensor::<4>::from_data(TensorData::new(values, [images, edge, edge, 3]), device);
-    let channel = |values: [f32; 3]| Tensor::<1>::from_floats(values, device).reshape([1, 1, 1, 3]);
-    let pixels = (pixels - channel(MEAN)) / channel(STD);
-    Some(pixels.permute([0, 3, 1, 2]))
+    (images > 0).then(|| ops::pixels(pixels, [images, edge, edge, 3], MEAN, STD, device))
 }

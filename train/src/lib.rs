@@ -12,16 +12,22 @@
 //!
 //! A checkpoint resumes exactly with the same binary, backend and number of threads.
 
+mod accumulate;
+mod ahead;
+pub mod bench;
 pub mod checkpoint;
 pub mod config;
 pub mod data;
+pub mod device;
 pub mod eval;
 pub mod export;
 pub mod feed;
 pub mod init;
 pub mod loss;
+pub mod memory;
 pub mod model;
 pub mod names;
+pub mod ops;
 pub mod optim;
 pub mod parity;
 mod progress;

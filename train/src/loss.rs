@@ -5,15 +5,13 @@
 //!
 //! n pairs or targets, E width, V vocabulary.
 
-use burn::tensor::{IndexingUpdateOp, Int, Tensor};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Inputs, Plan, indices};
+use crate::data::{Inputs, Places, Plan};
 use crate::model::Lcl;
 use crate::model::lcl::{flat, normalise};
-
-/// Targets whose logits exist at one time: 256 × 49,411 floats are 51 MB.
-const TARGETS_AT_ONCE: usize = 256;
+use crate::ops::{self, indices};
 
 /// `total = contrastive · L_con + generation · L_gen`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +59,14 @@ impl Counts {
             targets: plan.targets.len(),
         }
     }
+
+    /// Of a step in parts.
+    pub fn of_all(parts: &[Inputs]) -> Self {
+        parts.iter().fold(Self::default(), |sum, part| Self {
+            pairs: sum.pairs + part.plan.pairs(),
+            targets: sum.targets + part.plan.targets.len(),
+        })
+    }
 }
 
 /// The losses of a step, unweighted, and their weighted sum; each `[1]`.
@@ -73,6 +79,20 @@ pub struct Losses {
 
 /// Everything from inputs to losses; `counts` are those of the whole step.
 pub fn losses(model: &Lcl, inputs: &Inputs, weights: &LossConfig, counts: Counts) -> Losses {
+    let (pooled, hidden) = forward(model, inputs);
+    let contrastive = match pooled {
+        Some(pooled) if inputs.plan.pairs() > 0 => {
+            let (images, texts) = features(model, pooled, &hidden, &inputs.places);
+            contrastive(images, texts, model.logit_scale.val()).over(counts.pairs)
+        }
+        _ => Tensor::zeros([1], &hidden.device()),
+    };
+    let generation = generation(model, &hidden, inputs).over(counts.targets);
+    weighted(contrastive, generation, weights)
+}
+
+/// Pooled latents `[N, E]`, if there are images, and hidden states `[B, T, E]`.
+pub(crate) fn forward(model: &Lcl, inputs: &Inputs) -> (Option<Tensor<2>>, Tensor<3>) {
     let latents = inputs
         .pixels
         .clone()
@@ -80,16 +100,14 @@ pub fn losses(model: &Lcl, inputs: &Inputs, weights: &LossConfig, counts: Counts
     let (pooled, visual) = latents
         .map(|latents| (latents.pooled, latents.tokens))
         .unzip();
-    let hidden = model.read(&inputs.sequence, visual);
+    (pooled, model.read(&inputs.sequence, visual))
+}
 
-    let contrastive = match pooled {
-        Some(pooled) if inputs.plan.pairs() > 0 => {
-            let (images, texts) = features(model, pooled, &hidden, &inputs.plan);
-            contrastive(images, texts, model.logit_scale.val()).over(counts.pairs)
-        }
-        _ => Tensor::zeros([1], &hidden.device()),
-    };
-    let generation = generation(model, &hidden, &inputs.plan).over(counts.targets);
+pub(crate) fn weighted(
+    contrastive: Tensor<1>,
+    generation: Tensor<1>,
+    weights: &LossConfig,
+) -> Losses {
     let total = contrastive.clone().mul_scalar(weights.contrastive)
         + generation.clone().mul_scalar(weights.generation);
     Losses {
@@ -104,11 +122,10 @@ pub fn features(
     model: &Lcl,
     pooled: Tensor<2>,
     hidden: &Tensor<3>,
-    plan: &Plan,
+    places: &Places,
 ) -> (Tensor<2>, Tensor<2>) {
-    let device = hidden.device();
-    let images = normalise(pooled.select(0, indices(&plan.paired, &device)));
-    let texts = model.text_features(hidden, indices(&plan.bois, &device));
+    let images = normalise(pooled.select(0, places.paired.clone()));
+    let texts = model.text_features(hidden, places.bois.clone());
     (images, texts)
 }
 
@@ -140,83 +157,24 @@ fn log_sum_exp(x: Tensor<2>, dim: usize) -> Tensor<2> {
     (x - most.clone()).exp().sum_dim(dim).log() + most
 }
 
-/// Cross-entropy of the next tokens, summed over the targets of `plan`.
-pub fn generation(model: &Lcl, hidden: &Tensor<3>, plan: &Plan) -> Sum {
-    let device = hidden.device();
-    let count = plan.targets.len();
+/// Cross-entropy of the next tokens, summed over the targets of the plan.
+pub fn generation(model: &Lcl, hidden: &Tensor<3>, inputs: &Inputs) -> Sum {
+    let count = inputs.plan.targets.len();
     if count == 0 {
         return Sum {
-            value: Tensor::zeros([1], &device),
+            value: Tensor::zeros([1], &hidden.device()),
             count,
         };
     }
-    let sources = flat(hidden).select(0, indices(&plan.sources, &device));
-    let sources = model.lm_head.norm.forward(sources);
+    let Places {
+        sources, targets, ..
+    } = inputs.places.clone();
+    let sources = model.lm_head.norm.forward(flat(hidden).select(0, sources));
     let weight = model.lm_head.proj.weight.val();
     Sum {
-        value: cross_entropy(sources, weight, &plan.targets),
+        value: ops::cross_entropy(sources, weight, targets, model.compute),
         count,
     }
-}
-
-/// Cross-entropy of `x·Wᵀ` summed over rows, without ever holding `[n, V]`. `x` `[n, E]`, `weight` `[V, E]`.
-///
-/// The gradients of a cross-entropy are known with its value, so both are made chunk by chunk outside of the
-/// autodiff graph and enter it through an expression of value zero that has these gradients. Composed from
-/// log-softmax the graph would keep several tensors of 4·n·V bytes (400 MB each at n = 2,048, V = 49,411).
-fn cross_entropy(x: Tensor<2>, weight: Tensor<2>, targets: &[i64]) -> Tensor<1> {
-    let tracked = x.is_autodiff();
-    let (inner_x, inner_weight) = if tracked {
-        (x.clone().inner(), weight.clone().inner())
-    } else {
-        (x.clone(), weight.clone())
-    };
-    let mut value = Tensor::<1>::zeros([1], &inner_x.device());
-    let mut x_gradients = Vec::new();
-    let mut weight_gradient: Option<Tensor<2>> = None;
-    for (chunk, targets) in targets.chunks(TARGETS_AT_ONCE).enumerate() {
-        let x = inner_x
-            .clone()
-            .narrow(0, chunk * TARGETS_AT_ONCE, targets.len());
-        let targets = indices(targets, &x.device()).unsqueeze_dim::<2>(1);
-        let (loss, logit_gradient) = softmax_loss(x.clone(), &inner_weight, targets, tracked);
-        value = value + loss;
-        if let Some(gradient) = logit_gradient {
-            let of_weight = gradient.clone().transpose().matmul(x);
-            x_gradients.push(gradient.matmul(inner_weight.clone()));
-            weight_gradient = Some(match weight_gradient {
-                Some(sum) => sum + of_weight,
-                None => of_weight,
-            });
-        }
-    }
-    let Some(weight_gradient) = weight_gradient else {
-        return value;
-    };
-    let x_gradient = Tensor::from_inner(Tensor::cat(x_gradients, 0));
-    let carrier = (x * x_gradient).sum() + (weight * Tensor::from_inner(weight_gradient)).sum();
-    carrier.clone() - carrier.detach() + Tensor::from_inner(value)
-}
-
-/// Summed loss `[1]` of one chunk and, if wanted, its gradient `[n, V]` with respect to the logits.
-fn softmax_loss(
-    x: Tensor<2>,
-    weight: &Tensor<2>,
-    targets: Tensor<2, Int>,
-    wants_gradient: bool,
-) -> (Tensor<1>, Option<Tensor<2>>) {
-    let logits = x.matmul(weight.clone().transpose());
-    let most = logits.clone().max_dim(1);
-    let shifted = logits - most;
-    let hit = shifted.clone().gather(1, targets.clone());
-    let exponentials = shifted.exp();
-    let sum = exponentials.clone().sum_dim(1);
-    let loss = (sum.clone().log() - hit.clone()).sum();
-    let gradient = wants_gradient.then(|| {
-        let minus_one = hit.ones_like().neg();
-        (exponentials / sum).scatter(1, targets, minus_one, IndexingUpdateOp::Add)
-    });
-    (loss, gradient)
 }
 
 #[cfg(test)]
@@ -227,8 +185,7 @@ mod tests {
     use crate::optim::gradient_norms;
     use crate::samples::{IMAGE, model, packed, shape, vocabulary};
     use burn::optim::GradientsParams;
-    use burn::tensor::activation::log_softmax;
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::Device;
     use lcl_schemas::batch::Batch;
 
     const CAT: &[u32] = &[95, 3, 4, IMAGE, 5, 96];
@@ -324,45 +281,6 @@ mod tests {
                     .iter()
                     .any(|(name, norm)| name == "visual.conv1.weight" && *norm > 0.0)
             );
-        }
-    }
-
-    #[test]
-    fn chunked_cross_entropy_has_the_gradients_of_the_composed_one() {
-        let device = Device::flex().autodiff();
-        let count = TARGETS_AT_ONCE + 3;
-        let tensor = |name: &str, rows: usize| {
-            let values = crate::init::fixed_units(name, rows * 8)
-                .map(|u| u as f32)
-                .collect();
-            Tensor::<2>::from_data(TensorData::new(values, [rows, 8]), &device).require_grad()
-        };
-        let targets: Vec<i64> = (0..count as i64).map(|i| i * 7 % 50).collect();
-        let results = [true, false].map(|chunked| {
-            let (x, weight) = (tensor("x", count), tensor("weight", 50));
-            let loss = if chunked {
-                cross_entropy(x.clone(), weight.clone(), &targets)
-            } else {
-                let log = log_softmax(x.clone().matmul(weight.clone().transpose()), 1);
-                log.gather(1, indices(&targets, &device).unsqueeze_dim::<2>(1))
-                    .sum()
-                    .neg()
-            };
-            let gradients = loss.clone().mul_scalar(0.3).backward();
-            let of = |tensor: Tensor<2>| host(tensor.grad(&gradients).expect("a gradient"));
-            (loss.into_scalar::<f32>(), of(x), of(weight))
-        });
-        let [
-            (chunked, x, weight),
-            (composed, expected_x, expected_weight),
-        ] = results;
-        assert!((chunked / composed - 1.0).abs() < 1e-6);
-        for (found, expected) in x
-            .iter()
-            .chain(&weight)
-            .zip(expected_x.iter().chain(&expected_weight))
-        {
-            assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
         }
     }
 }

@@ -8,13 +8,16 @@ use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use lcl_schemas::settings;
 use lcl_shard::Part;
-use lcl_train::config::{Backend, Config, ConfigError};
+use lcl_train::bench::{Bench, BenchError, Benchmark};
+use lcl_train::config::{Config, ConfigError};
+use lcl_train::device::{self, DeviceError, DeviceName};
 use lcl_train::eval::retrieval::Recall;
 use lcl_train::eval::{self, Comparison};
 use lcl_train::export::{Extent, export};
 use lcl_train::model::shape::Preset;
+use lcl_train::ops::Precision;
 use lcl_train::run::RunError;
-use lcl_train::{checkpoint, parity};
+use lcl_train::{checkpoint, memory, parity};
 use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::{Deserialize, de::IntoDeserializer};
 
@@ -32,6 +35,7 @@ Examples:
   lcl-train run --resume run                       after a crash: the same losses, bit for bit
   lcl-train eval run --retrieval dataset           on the documents that were held out
   lcl-train export run --out encoder.safetensors
+  lcl-train devices                                what can be computed on here
 
 Where a checkpoint is asked for, a run's folder stands for its latest one.
 Exit status: 0 done, 1 an error, 2 a usage mistake.";
@@ -42,6 +46,10 @@ A configuration needs two settings; this one has those that are usually changed,
   out = \"run\"                  # made by the run: config.toml with every setting, metrics.jsonl, checkpoints
   steps = 1000
   seed = 0
+  device = \"flex\"              # flex, libtorch-cpu, cuda:0: see lcl-train devices
+  precision = \"float32\"        # or bfloat16, on LibTorch
+  recompute = false            # keep less, compute more, on LibTorch
+  accumulate = 1               # parts that a batch is computed in
   checkpoint_every = 500
   [data]
   dataset = \"dataset\"          # made by lcl-ingest
@@ -76,6 +84,13 @@ enum Command {
     /// Fills a named configuration with weights keyed by tensor name, reads the rows the published code's way and prints
     /// contrastive, generation, total, labels and grad_norms by tensor name.
     Parity(ParityArgs),
+    /// Time a model's training steps on a device, with made-up batches.
+    ///
+    /// Prints the step's time, images and tokens a second, the operations that the model needs and what share that is of
+    /// what a large matrix product reaches on the device, and the most memory that was held.
+    Bench(BenchArgs),
+    /// List the devices that this program and this machine can compute on, or why not.
+    Devices,
 }
 
 #[derive(Args)]
@@ -88,9 +103,9 @@ struct RunArgs {
     /// Go on from a checkpoint, or from the latest in a run's folder.
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
-    /// Where to compute [default: as configured]
+    /// Where to compute: flex, libtorch-cpu, cuda:0, … [default: as configured]
     #[arg(long)]
-    device: Option<Backend>,
+    device: Option<DeviceName>,
 }
 
 #[derive(Args)]
@@ -109,9 +124,9 @@ struct EvalArgs {
     /// One JSON object instead of a table.
     #[arg(long)]
     json: bool,
-    /// Where to compute.
+    /// Where to compute: flex, libtorch-cpu, cuda:0, …
     #[arg(long, default_value = "flex")]
-    device: Backend,
+    device: DeviceName,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -144,9 +159,46 @@ struct ParityArgs {
     /// JSON: a list of lists of ids, slots included.
     #[arg(long, value_name = "FILE.json")]
     rows: PathBuf,
-    /// Where to compute.
+    /// Where to compute: flex, libtorch-cpu, cuda:0, …
     #[arg(long, default_value = "flex")]
-    device: Backend,
+    device: DeviceName,
+}
+
+#[derive(Args)]
+struct BenchArgs {
+    /// A named configuration: tiny, lcl_vit_b_32_mmc4, lcl_vit_b_32_laion, lcl_vit_b_16_laion, …
+    #[arg(long, value_parser = preset, value_name = "NAME")]
+    model: Preset,
+    /// Rows of a step.
+    #[arg(long, value_name = "B", default_value_t = 8)]
+    batch: usize,
+    /// Ids of a row [default: the model's]
+    #[arg(long, value_name = "T")]
+    context: Option<usize>,
+    /// Fill rows with documents of up to three images, instead of one document with one image a row.
+    #[arg(long)]
+    packed: bool,
+    /// Steps that are timed, behind three that are not.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    steps: usize,
+    /// Where to compute: flex, libtorch-cpu, cuda:0, …
+    #[arg(long, default_value = "flex")]
+    device: DeviceName,
+    /// In what to multiply; bfloat16 on LibTorch.
+    #[arg(long, value_enum, default_value = "float32")]
+    precision: Precision,
+    /// Keep the blocks' inputs only; on LibTorch.
+    #[arg(long)]
+    recompute: bool,
+    /// Parts that the rows are computed in.
+    #[arg(long, value_name = "PARTS", default_value_t = 1)]
+    accumulate: usize,
+    /// Write the batch, to compute the same elsewhere.
+    #[arg(long, value_name = "FILE.safetensors")]
+    save: Option<PathBuf>,
+    /// One JSON object instead of lines.
+    #[arg(long)]
+    json: bool,
 }
 
 fn preset(name: &str) -> Result<Preset, NameError> {
@@ -155,11 +207,23 @@ fn preset(name: &str) -> Result<Preset, NameError> {
 }
 
 fn main() -> ExitCode {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // Becomes an error, which says what to do.
+        if memory::complaint(panic.payload()).is_none() {
+            report(panic);
+        }
+    }));
     let outcome = match Cli::parse().command {
         Command::Run(args) => run(args),
         Command::Eval(args) => evaluate(&args),
         Command::Export(args) => write_export(&args),
         Command::Parity(args) => compare(&args),
+        Command::Bench(args) => measure(args),
+        Command::Devices => {
+            list_devices();
+            Ok(())
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -167,10 +231,21 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             let mistake = error.is::<settings::SettingsError>()
                 || error.is::<ConfigError>()
+                || error.is::<DeviceError>()
+                || matches!(
+                    error.downcast_ref(),
+                    Some(
+                        BenchError::Device(_)
+                            | BenchError::Context { .. }
+                            | BenchError::Numbers
+                            | BenchError::Unsupported(_)
+                    )
+                )
                 || matches!(
                     error.downcast_ref(),
                     Some(
                         RunError::Config(_)
+                            | RunError::Device(_)
                             | RunError::Occupied(_)
                             | RunError::Busy(_)
                             | RunError::Superseded { .. }
@@ -193,7 +268,7 @@ fn run(args: RunArgs) -> Result<()> {
     if let Some(saved) = &saved {
         config.check_goes_on(&settings::resolve(Some(saved), &[])?, &args.overrides)?;
     }
-    config.backend = args.device.unwrap_or(config.backend);
+    config.device = args.device.unwrap_or(config.device);
     let report = lcl_train::run(&config, args.resume.as_deref())?;
     println!("{}", serde_json::to_string_pretty(&report)?);
     Ok(())
@@ -212,7 +287,7 @@ fn evaluate(args: &EvalArgs) -> Result<()> {
         PartName::Train => Part::Train,
         PartName::All => Part::All,
     };
-    let loaded = eval::load(&args.checkpoint, &args.device.device())?;
+    let loaded = eval::load(&args.checkpoint, &args.device.open()?)?;
     let comparison = eval::compare(&loaded, &args.retrieval, part, args.limit)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&comparison)?);
@@ -240,7 +315,7 @@ fn print_row(direction: &str, model: &str, recall: &Recall) {
 }
 
 fn write_export(args: &ExportArgs) -> Result<()> {
-    let loaded = eval::load(&args.checkpoint, &Backend::Flex.device())?;
+    let loaded = eval::load(&args.checkpoint, &DeviceName::Flex.open()?)?;
     let extent = if args.all {
         Extent::Model
     } else {
@@ -253,9 +328,71 @@ fn write_export(args: &ExportArgs) -> Result<()> {
 
 fn compare(args: &ParityArgs) -> Result<()> {
     let rows = read_rows(&args.rows)?;
-    let parity = parity::parity(args.model, &rows, &args.device.device())?;
+    let parity = parity::parity(args.model, &rows, &args.device.open()?)?;
     println!("{}", serde_json::to_string(&parity)?);
     Ok(())
+}
+
+fn measure(args: BenchArgs) -> Result<()> {
+    let found = Bench {
+        model: args.model,
+        batch: args.batch,
+        context: args.context,
+        packed: args.packed,
+        steps: args.steps,
+        device: args.device,
+        precision: args.precision,
+        recompute: args.recompute,
+        accumulate: args.accumulate,
+        save: args.save,
+    }
+    .run()?;
+    if args.json {
+        println!("{}", serde_json::to_string(&found)?);
+    } else {
+        print_benchmark(&found);
+    }
+    Ok(())
+}
+
+fn print_benchmark(found: &Benchmark) {
+    let (seconds, tera) = (found.seconds, 1e-12);
+    println!(
+        "{} rows of {} ids, {} images, {} ids in use",
+        found.rows, found.context, found.images, found.tokens
+    );
+    println!(
+        "step         {:.4} s, from {:.4} to {:.4}",
+        seconds.median, seconds.fastest, seconds.slowest
+    );
+    println!(
+        "throughput   {:.1} images/s, {:.0} tokens/s",
+        found.images_per_second, found.tokens_per_second
+    );
+    println!(
+        "work         {:.3} TFLOP a step, {:.1} % of the {:.2} TFLOP/s of a large matrix product",
+        found.flops * tera,
+        100.0 * found.share_of_peak,
+        found.peak_flops_per_second * tera
+    );
+    println!(
+        "peak memory  {:.2} GB",
+        found.peak_memory_bytes as f64 * 1e-9
+    );
+    println!(
+        "first loss   contrastive {:.6}, generation {:.6}, total {:.6}",
+        found.contrastive, found.generation, found.total
+    );
+}
+
+fn list_devices() {
+    for (name, usable) in device::list() {
+        let name = name.to_string();
+        match usable {
+            Ok(what) => println!("{name:13} ready    {what}"),
+            Err(missing) => println!("{name:13} missing  {missing}"),
+        }
+    }
 }
 
 fn read_rows(path: &Path) -> Result<Vec<Vec<u32>>> {

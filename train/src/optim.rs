@@ -1,9 +1,16 @@
 //! Gradients to new weights: AdamW with and without decay, the learning rate's schedule, the temperature's limits.
 
+#[cfg(feature = "tch")]
+pub(crate) mod fused;
+
 use std::f64::consts::PI;
+use std::path::Path as FilePath;
+#[cfg(feature = "tch")]
+use std::sync::{Arc, Mutex};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::{AdamWConfig, DynOptimizer, GradientsParams, ModuleOptimizer};
+use burn::store::RecordError;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -54,27 +61,100 @@ impl OptimizerConfig {
         let done = (step - self.warmup) as f64 / steps.saturating_sub(self.warmup).max(1) as f64;
         0.5 * (1.0 + (PI * done.min(1.0)).cos()) * self.lr
     }
+}
 
-    /// AdamW whose decay leaves out what [`is_decayed`] leaves out.
-    pub fn init<M: Module>(&self, module: &M) -> ModuleOptimizer {
+/// AdamW over a whole model, and who computes it. Both read and write the same record.
+pub enum Optimizer {
+    /// Burn, out of its tensor operations.
+    Burn(ModuleOptimizer),
+    /// LibTorch, in place; a step happens as its [`fused::Control`] has decided before.
+    #[cfg(feature = "tch")]
+    Fused(ModuleOptimizer, Arc<Mutex<fused::Control>>),
+}
+
+impl Optimizer {
+    /// LibTorch's where `module` lives there. Decay leaves out what [`is_decayed`] leaves out.
+    pub fn new<M: Module>(config: &OptimizerConfig, module: &M) -> Self {
+        #[cfg(feature = "tch")]
+        if module.devices().iter().any(crate::ops::on_libtorch) {
+            return Self::fused(config, module);
+        }
+        Self::burn(config, module)
+    }
+
+    pub(crate) fn burn<M: Module>(config: &OptimizerConfig, module: &M) -> Self {
         let adamw = |weight_decay| {
             AdamWConfig::new()
-                .with_beta_1(self.beta_1)
-                .with_beta_2(self.beta_2)
-                .with_epsilon(self.epsilon)
+                .with_beta_1(config.beta_1)
+                .with_beta_2(config.beta_2)
+                .with_epsilon(config.epsilon)
                 .with_weight_decay(weight_decay)
         };
-        let kept = names::shapes(module)
-            .into_iter()
-            .filter(|(name, shape)| !is_decayed(name, shape))
-            .map(|(name, _)| names::id(&name))
-            .collect();
-        adamw(self.weight_decay).init().with_group(
-            ParamGroup::from_ids(kept),
-            adamw(0.0).build(),
-            None,
-        )
+        let all = adamw(config.weight_decay).init();
+        Self::Burn(without_decay(all, adamw(0.0).build(), module))
     }
+
+    #[cfg(feature = "tch")]
+    pub(crate) fn fused<M: Module>(config: &OptimizerConfig, module: &M) -> Self {
+        let control = Arc::new(Mutex::new(fused::Control::default()));
+        let adamw = |decay: f32| fused::Fused {
+            rates: crate::ops::libtorch::Rates {
+                lr: 0.0,
+                beta_1: config.beta_1.into(),
+                beta_2: config.beta_2.into(),
+                decay: decay.into(),
+                epsilon: config.epsilon.into(),
+            },
+            control: control.clone(),
+        };
+        let all = ModuleOptimizer::from(adamw(config.weight_decay));
+        Self::Fused(without_decay(all, adamw(0.0), module), control)
+    }
+
+    fn inner(&self) -> &ModuleOptimizer {
+        match self {
+            Self::Burn(inner) => inner,
+            #[cfg(feature = "tch")]
+            Self::Fused(inner, _) => inner,
+        }
+    }
+
+    /// Writes moments and numbers of steps.
+    pub fn save(&self, path: &FilePath) -> Result<(), RecordError> {
+        self.inner().save(path)
+    }
+
+    /// The same with what [`Optimizer::save`] wrote.
+    pub fn load(self, path: &FilePath) -> Result<Self, RecordError> {
+        Ok(match self {
+            Self::Burn(inner) => Self::Burn(inner.load(path)?),
+            #[cfg(feature = "tch")]
+            Self::Fused(inner, control) => Self::Fused(inner.load(path)?, control),
+        })
+    }
+
+    /// New weights at learning rate `lr`.
+    pub fn step<M: Module>(&mut self, module: M, gradients: GradientsParams, lr: f64) -> M {
+        match self {
+            Self::Burn(inner) => inner.step(lr, module, gradients),
+            #[cfg(feature = "tch")]
+            Self::Fused(inner, _) => inner.step(lr, module, gradients),
+        }
+    }
+}
+
+/// `all`, but for parameters without decay.
+fn without_decay<M: Module>(
+    all: ModuleOptimizer,
+    rest: impl DynOptimizer + 'static,
+    module: &M,
+) -> ModuleOptimizer {
+    let kept = names::shapes(module)
+        .into_iter()
+        .filter(|(name, shape)| !is_decayed(name, shape))
+        .map(|(name, _)| names::id(&name))
+        .collect();
+    all.with_group(ParamGroup::from_ids(kept), rest, None)
 }
 
 /// Whether weight decay applies: to matrices and up, but to no norm, bias or temperature.
@@ -241,5 +321,93 @@ mod tests {
         );
         let ((_, decayed), (_, kept)) = counts(Preset::B16Laion);
         assert_eq!((decayed, kept), (249_670_656, 253_441));
+    }
+
+    /// Gradients of one batch, and the model that they are of.
+    #[cfg(feature = "tch")]
+    fn gradients_of(model: &Lcl, number: u32) -> GradientsParams {
+        use crate::data::Inputs;
+        use crate::loss::{Counts, LossConfig, losses};
+        use crate::samples::{IMAGE, packed, shape, vocabulary};
+
+        let device = model.logit_scale.val().device();
+        let document = [95, 1 + number, IMAGE, 2 + number, 96];
+        let other = [95, 40 - number, 3, IMAGE, 5];
+        let batch = packed(&[&[&document], &[&other]], 64, number as usize);
+        let inputs = Inputs::of(&batch, &vocabulary(), &shape(), &device).expect("valid");
+        let losses = losses(
+            model,
+            &inputs,
+            &LossConfig::default(),
+            Counts::of(&inputs.plan),
+        );
+        GradientsParams::from_grads(losses.total.backward(), model)
+    }
+
+    #[cfg(feature = "tch")]
+    fn step(optimizer: &mut Optimizer, model: Lcl, number: u32, most: f64) -> Lcl {
+        let gradients = gradients_of(&model, number);
+        let gradients = match optimizer {
+            Optimizer::Burn(_) => {
+                let norm = global_norm(&gradient_norms(&model, &gradients));
+                clip(&model, gradients, norm, most)
+            }
+            Optimizer::Fused(_, control) => {
+                let (_, norms) = fused::gradient_norms(&model, &gradients);
+                let mut control = control.lock().expect("nobody panicked");
+                control.decide(&norms.norm(), Some(most));
+                gradients
+            }
+        };
+        optimizer.step(model, gradients, 1e-3)
+    }
+
+    #[cfg(feature = "tch")]
+    #[test]
+    fn both_optimisers_make_the_same_steps_and_read_each_others_record() {
+        use crate::device::DeviceName;
+        use crate::samples::model;
+
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let device = DeviceName::LibtorchCpu.open().expect("built").autodiff();
+        let config = OptimizerConfig::default();
+        let fresh = |fused: bool| match fused {
+            true => Optimizer::fused(&config, &model(&device)),
+            false => Optimizer::burn(&config, &model(&device)),
+        };
+        // Who makes the first two steps, and who goes on from their record.
+        let ends =
+            [(false, false), (true, true), (true, false), (false, true)].map(|(first, then)| {
+                let mut trained = model(&device);
+                let mut optimizer = fresh(first);
+                for number in 0..2 {
+                    trained = step(&mut optimizer, trained, number, 0.5);
+                }
+                let record = folder.path().join(format!("{first}-{then}.bpk"));
+                optimizer.save(&record).expect("written");
+                let mut optimizer = fresh(then).load(&record).expect("read");
+                for number in 2..4 {
+                    trained = step(&mut optimizer, trained, number, 0.5);
+                }
+                names::tensors(&trained)
+            });
+        let moved = ends[0].iter().zip(names::tensors(&model(&device)));
+        assert!(moved.clone().any(|(end, start)| end.values != start.values));
+        for end in &ends[1..] {
+            for (found, expected) in end.iter().zip(&ends[0]) {
+                for (a, b) in found.values.iter().zip(&expected.values) {
+                    // Steps are 1e-3 a weight; where a gradient is all rounding, its sign may differ.
+                    let tolerance = if found.name.contains("k_bias")
+                        || found.name.contains("norm1_k.bias")
+                        || found.name.contains("in_proj_bias")
+                    {
+                        1e-2
+                    } else {
+                        2e-5
+                    };
+                    assert!((a - b).abs() < tolerance, "{}: {a} is not {b}", found.name);
+                }
+            }
+        }
     }
 }

@@ -24,9 +24,9 @@ pub struct Line {
     /// L2 norm of all gradients, before any clipping.
     pub grad_norm: f64,
     pub logit_scale: f32,
-    /// From asking for the batch to having the new weights.
+    /// From the end of the step before to the end of this one, checkpoints left out.
     pub seconds: f64,
-    /// The part of it spent waiting for the batch.
+    /// For how long of it the device had nothing to do because the batch was not there yet.
     pub data_wait_seconds: f64,
     pub epoch: u64,
     /// Images of the batch that did not decode and were left out.

@@ -9,6 +9,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
 use lcl_schemas::batch::Batch;
@@ -17,14 +18,16 @@ use lcl_shard::{Delivered, Position};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::ahead::{Ahead, Preparation};
 use crate::checkpoint::{self, CONFIG_FILE, CheckpointError, Companions, Progress};
 use crate::config::{Config, ConfigError};
+use crate::device::DeviceError;
 use crate::feed::{Feed, FeedError};
 use crate::init::training_model;
 use crate::model::Lcl;
 use crate::progress::Watch;
 use crate::report::{Line, Metrics, Report};
-use crate::step::{StepError, Trainer};
+use crate::step::{Pending, StepError, Trainer};
 
 const METRICS_FILE: &str = "metrics.jsonl";
 /// Locked by the process that trains.
@@ -35,6 +38,8 @@ const LOCK_FILE: &str = ".lock";
 pub enum RunError {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     #[error("{} holds a run already: choose another `out`, or go on with --resume", .0.display())]
     Occupied(PathBuf),
     #[error("another process trains in {}: wait for it, or choose another `out`", .0.display())]
@@ -65,14 +70,27 @@ fn saved(last: &Option<PathBuf>) -> String {
 }
 
 /// What a source of batches gives; `P` says where it stands after this one.
-pub struct Delivery<P> {
-    pub batch: Batch,
+pub struct Delivery<P, B = Batch> {
+    pub batch: B,
     pub position: P,
     pub epoch: u64,
     /// Images of this batch that did not decode, each with its place.
     pub lost: Vec<String>,
     /// Share that each of several datasets has had so far; nothing for one.
     pub shares: Vec<f64>,
+}
+
+impl<P, B> Delivery<P, B> {
+    /// The same with something else for the batch.
+    pub(crate) fn map<C>(self, batch: impl FnOnce(B) -> C) -> Delivery<P, C> {
+        Delivery {
+            batch: batch(self.batch),
+            position: self.position,
+            epoch: self.epoch,
+            lost: self.lost,
+            shares: self.shares,
+        }
+    }
 }
 
 /// Trains as `config` says, from the beginning or from a checkpoint (or the latest in a run's folder).
@@ -143,12 +161,13 @@ fn same(a: &Path, b: &Path) -> bool {
 
 /// New weights, or those of the checkpoint `from` with the optimiser's moments.
 fn trainer(config: &Config, header: &Header, from: Option<&Path>) -> Result<Trainer, RunError> {
-    let device = config.backend.device().autodiff();
+    let device = config.device.open()?.autodiff();
     let (shape, size) = (config.model.shape(), header.vocabulary.size as usize);
-    let model = match from {
+    let mut model = match from {
         Some(folder) => checkpoint::model(folder, Lcl::blank(&shape, size, &device))?,
         None => training_model(&shape, size, config.seed, &device),
     };
+    model.compute = config.compute();
     let mut trainer = Trainer::new(
         model,
         header.vocabulary,
@@ -177,70 +196,143 @@ fn config_text(config: &Config) -> String {
 }
 
 /// The loop, from whatever gives batches. `step` are done; `last` is the checkpoint they ended in.
-pub fn train<P: Serialize>(
+pub fn train<P: Serialize + Send>(
     config: &Config,
     mut trainer: Trainer,
-    mut batches: impl Iterator<Item = Result<Delivery<P>, RunError>>,
+    batches: impl Iterator<Item = Result<Delivery<P>, RunError>> + Send,
     mut step: u64,
     mut last: Option<PathBuf>,
     companions: &Companions,
 ) -> Result<Report, RunError> {
     let out = &config.out;
     fs::write(out.join(CONFIG_FILE), config_text(config)).map_err(at(out))?;
-    let path = out.join(METRICS_FILE);
-    let mut metrics = Metrics::open(&path, step).map_err(at(&path))?;
-    let mut watch = Watch::new(step, config.steps);
-    let mut line = None;
-
-    while step < config.steps {
-        let asked = Instant::now();
-        let delivery = batches.next().ok_or(RunError::Exhausted { step })??;
-        let waited = asked.elapsed().as_secs_f64();
-
-        let lr = config.optimizer.lr_at(step, config.steps);
-        let measured = trainer
-            .step(&delivery.batch, lr)
-            .map_err(|source| RunError::Step {
+    let mut log = Log::open(out, step, config.steps)?;
+    let left = config.steps.saturating_sub(step) as usize;
+    let preparation = Preparation {
+        vocabulary: trainer.vocabulary,
+        shape: trainer.model.shape,
+        device: trainer.device().clone(),
+        parts: config.accumulate,
+    };
+    thread::scope(|scope| {
+        let batches = Ahead::start(scope, batches.take(left), preparation);
+        let mut told: Option<Told> = None;
+        while step < config.steps {
+            let (next, waited) = batches.next(told.as_ref().map(|told| &told.pending));
+            let ready = match next.unwrap_or(Err(RunError::Exhausted { step })) {
+                Ok(ready) => ready,
+                Err(ended) => {
+                    told.map_or(Ok(()), |done| log.read(done, last.as_deref()))?;
+                    return Err(ended);
+                }
+            };
+            let failed = |source| RunError::Step {
                 step: step + 1,
                 source,
                 last: last.clone(),
-            })?;
-        step += 1;
-
-        for image in &delivery.lost {
-            eprintln!("left out at step {step}: {image}");
-        }
-        let done = Line {
-            lost_images: delivery.lost.len(),
-            shares: delivery.shares,
-            ..Line::new(
-                step,
-                delivery.epoch,
-                &measured,
-                asked.elapsed().as_secs_f64(),
-                waited,
-            )
-        };
-        metrics.add(&done).map_err(at(&path))?;
-        watch.step(&done);
-        line = Some(done);
-
-        if step.is_multiple_of(config.checkpoint_every) || step == config.steps {
-            let progress = Progress {
-                step,
-                stream: delivery.position,
             };
-            last = Some(checkpoint::save(out, &progress, &trainer, companions)?);
-            checkpoint::prune(out, config.keep_checkpoints)?;
+            let lr = config.optimizer.lr_at(step, config.steps);
+            let pending = trainer
+                .step(&ready.batch.map_err(failed)?, lr)
+                .map_err(failed)?;
+            step += 1;
+            // The step before is read now that the device has this one to do.
+            let this = Told {
+                step,
+                pending,
+                epoch: ready.epoch,
+                waited,
+                lost: ready.lost,
+                shares: ready.shares,
+            };
+            if let Some(before) = told.replace(this) {
+                log.read(before, last.as_deref())?;
+            }
+
+            if step.is_multiple_of(config.checkpoint_every) || step == config.steps {
+                if let Some(this) = told.take() {
+                    log.read(this, last.as_deref())?;
+                }
+                let stream = ready.position;
+                let progress = Progress { step, stream };
+                last = Some(checkpoint::save(out, &progress, &trainer, companions)?);
+                checkpoint::prune(out, config.keep_checkpoints)?;
+                log.resume();
+            }
+        }
+        Ok(log.report(step, last))
+    })
+}
+
+/// A step that the device was told to do, and what only the host knows of it.
+struct Told {
+    step: u64,
+    pending: Pending,
+    epoch: u64,
+    waited: f64,
+    lost: Vec<String>,
+    shares: Vec<f64>,
+}
+
+/// What is said of steps that are done.
+struct Log {
+    path: PathBuf,
+    metrics: Metrics,
+    watch: Watch,
+    /// When the last of them was known to be done.
+    since: Instant,
+    line: Option<Line>,
+}
+
+impl Log {
+    fn open(out: &Path, step: u64, steps: u64) -> Result<Self, RunError> {
+        let path = out.join(METRICS_FILE);
+        Ok(Self {
+            metrics: Metrics::open(&path, step).map_err(at(&path))?,
+            path,
+            watch: Watch::new(step, steps),
+            since: Instant::now(),
+            line: None,
+        })
+    }
+
+    /// Waits until the device has done it.
+    fn read(&mut self, told: Told, last: Option<&Path>) -> Result<(), RunError> {
+        let measured = told.pending.read().map_err(|source| RunError::Step {
+            step: told.step,
+            source,
+            last: last.map(Path::to_owned),
+        })?;
+        for image in &told.lost {
+            eprintln!("left out at step {}: {image}", told.step);
+        }
+        let seconds = self.since.elapsed().as_secs_f64();
+        self.since = Instant::now();
+        let line = Line {
+            lost_images: told.lost.len(),
+            shares: told.shares,
+            ..Line::new(told.step, told.epoch, &measured, seconds, told.waited)
+        };
+        self.metrics.add(&line).map_err(at(&self.path))?;
+        self.watch.step(&line);
+        self.line = Some(line);
+        Ok(())
+    }
+
+    /// What was done since the last step, a checkpoint, belongs to none.
+    fn resume(&mut self) {
+        self.since = Instant::now();
+    }
+
+    fn report(self, steps: u64, checkpoint: Option<PathBuf>) -> Report {
+        Report {
+            steps,
+            last: self.line,
+            seconds: self.watch.seconds(),
+            images_per_second: self.watch.images_per_second(),
+            checkpoint: checkpoint.unwrap_or_default(),
         }
     }
-    Ok(Report {
-        steps: step,
-        last: line,
-        seconds: watch.seconds(),
-        images_per_second: watch.images_per_second(),
-        checkpoint: last.unwrap_or_default(),
-    })
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> RunError + use<> {

@@ -18,6 +18,19 @@ pub(crate) fn shape() -> ModelShape {
     Preset::ParityTiny.shape()
 }
 
+/// Everything that can be computed on here: the processor in each way that is built, and a GPU if there is one.
+pub(crate) fn devices() -> Vec<burn::tensor::Device> {
+    use crate::device::DeviceName;
+
+    let open = |name: DeviceName| name.open().expect("it is in this program");
+    let mut devices = vec![open(DeviceName::Flex)];
+    if cfg!(feature = "tch") {
+        devices.push(open(DeviceName::LibtorchCpu));
+        devices.extend(DeviceName::Cuda(0).open());
+    }
+    devices
+}
+
 /// A model as training starts, on `device`.
 pub(crate) fn model(device: &burn::tensor::Device) -> Lcl {
     crate::init::training_model(&shape(), 100, 7, device)

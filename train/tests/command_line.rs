@@ -84,3 +84,77 @@ fn what_is_missing_is_named_and_exits_1() {
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("/nowhere"), "{}", said(&output));
 }
+
+#[test]
+fn devices_are_listed_with_what_is_missing() {
+    let output = lcl_train(&["devices"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = |name: &str| {
+        let found = listed.lines().find(|line| line.starts_with(name));
+        found
+            .unwrap_or_else(|| panic!("no {name} in {listed}"))
+            .to_owned()
+    };
+    assert!(line("flex").contains("ready"), "{listed}");
+    assert_eq!(
+        line("libtorch-cpu").contains("ready"),
+        cfg!(feature = "tch")
+    );
+    if !cfg!(feature = "tch") {
+        assert!(line("cuda:0").contains("--features tch"), "{listed}");
+    }
+    if !cfg!(feature = "cuda") {
+        assert!(line("burn-cuda:0").contains("--features cuda"), "{listed}");
+    }
+}
+
+#[test]
+fn a_device_that_is_not_there_is_a_mistake_told_in_one_line() {
+    // No machine has so many.
+    let output = lcl_train(&["bench", "--model", "parity_tiny", "--device", "cuda:99"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(said(&output).lines().count(), 1, "{}", said(&output));
+    assert!(said(&output).contains("cuda:99"), "{}", said(&output));
+}
+
+#[test]
+fn what_only_libtorch_can_do_is_refused_elsewhere() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = folder.path().join("config.toml");
+    fs::write(&config, "out = \"run\"\n[data]\ndataset = \"dataset\"\n").expect("written");
+    let config = config.to_str().expect("plain");
+    for setting in ["precision=bfloat16", "recompute=true"] {
+        let output = lcl_train(&["run", config, "--set", setting]);
+        assert_eq!(output.status.code(), Some(2), "{setting}");
+        assert!(said(&output).contains("libtorch-cpu"), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_benchmark_prints_one_object_with_what_was_measured() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let batch = folder.path().join("batch.safetensors");
+    let arguments = [
+        "bench",
+        "--model",
+        "parity_tiny",
+        "--batch",
+        "2",
+        "--steps",
+        "2",
+        "--packed",
+        "--json",
+        "--save",
+    ];
+    let output = lcl_train(&[&arguments[..], &[batch.to_str().expect("plain")]].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    let object: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!(
+        (&object["rows"], &object["context"]),
+        (&2.into(), &64.into())
+    );
+    assert_eq!(object["tokens"], 128);
+    assert!(object["seconds"]["median"].as_f64().expect("seconds") > 0.0);
+    assert!(fs::metadata(&batch).expect("saved").len() > 1000);
+}

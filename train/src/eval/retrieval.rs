@@ -9,10 +9,11 @@ use lcl_schemas::vocabulary::Vocabulary;
 use lcl_shard::Pair;
 use serde::Serialize;
 
-use crate::data::{DataError, Inputs, Plan, Targets, indices, normalised};
+use crate::data::{DataError, Inputs, Plan, Targets, normalised};
 use crate::model::Lcl;
 use crate::model::lcl::normalise;
 use crate::names::host;
+use crate::ops::indices;
 
 /// Pairs whose features are computed at one time.
 const PAIRS_AT_ONCE: usize = 32;

@@ -3,10 +3,11 @@
 //! B rows, T tokens, N images, P slots an image, E width, V vocabulary.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, FloatDType, Int, Tensor};
 
 use super::layers::{LayerNorm, Transformer, blank};
 use super::shape::ModelShape;
+use crate::ops::{self, Compute, Reach};
 
 /// Which token stands where, as indices on the device; made by `data::Plan`.
 #[derive(Clone, Debug)]
@@ -20,8 +21,7 @@ pub struct Sequence {
     pub order: Tensor<1, Int>,
     /// `[B·T]`.
     pub positions: Tensor<1, Int>,
-    /// `[B or 1, 1, T, T]`: 0 where a token may look, -inf elsewhere.
-    pub attention: Tensor<4>,
+    pub reach: Reach,
 }
 
 /// `[V, E]`.
@@ -59,7 +59,12 @@ impl Language {
     /// Hidden states `[B, T, E]`; the trunk ends without a norm. `visual` is `[N, P, E]`.
     ///
     /// The embedding of the slot's id is never read: its gradient is exactly zero.
-    pub fn forward(&self, sequence: &Sequence, visual: Option<Tensor<3>>) -> Tensor<3> {
+    pub fn forward(
+        &self,
+        sequence: &Sequence,
+        visual: Option<Tensor<3>>,
+        compute: Compute,
+    ) -> Tensor<3> {
         let width = self.positional_embedding.dims()[1];
         let text = self
             .token_embedding
@@ -76,13 +81,12 @@ impl Language {
                 .val()
                 .select(0, sequence.positions.clone());
         let tokens = tokens.reshape([sequence.rows, sequence.context, width]);
-        self.transformer.forward(tokens, Some(&sequence.attention))
+        self.transformer.forward(tokens, &sequence.reach, compute)
     }
 
     /// `[n, E]` hidden states to `[n, E]` text features, not normalised.
-    pub fn project(&self, hidden: Tensor<2>) -> Tensor<2> {
-        self.ln_final
-            .forward(hidden)
-            .matmul(self.text_projection.val())
+    pub fn project(&self, hidden: Tensor<2>, compute: Compute) -> Tensor<2> {
+        let map = self.text_projection.val().transpose();
+        ops::linear(self.ln_final.forward(hidden), map, None, compute).cast(FloatDType::F32)
     }
 }

@@ -3,11 +3,9 @@
 //! B batch, T tokens, W width, H heads.
 
 use burn::module::{Module, Param, ParamId};
-use burn::tensor::activation::{gelu, softmax};
-use burn::tensor::{Device, Shape, Tensor, module};
+use burn::tensor::{Device, Shape, Tensor};
 
-/// Added to the variance, as in PyTorch.
-const EPSILON: f64 = 1e-5;
+use crate::ops::{self, Compute, Reach};
 
 /// A parameter that has a shape and no value yet: `names::fill` gives it both its value and its id.
 pub(crate) fn blank<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
@@ -42,18 +40,13 @@ impl Linear {
         }
     }
 
-    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+    pub(crate) fn bias(&self) -> Option<Tensor<1>> {
+        self.bias.as_ref().map(Param::val)
     }
-}
 
-/// `weight` is `[out, in]`; Burn's own operation wants it the other way round.
-pub(crate) fn linear<const D: usize>(
-    x: Tensor<D>,
-    weight: Tensor<2>,
-    bias: Option<Tensor<1>>,
-) -> Tensor<D> {
-    module::linear(x, weight.transpose(), bias)
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, compute: Compute) -> Tensor<D> {
+        ops::linear(x, self.weight.val(), self.bias(), compute)
+    }
 }
 
 /// Layer norm over the last dimension.
@@ -72,29 +65,8 @@ impl LayerNorm {
     }
 
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        module::layer_norm(x, self.weight.val(), Some(self.bias.val()), EPSILON)
+        ops::layer_norm(x, self.weight.val(), self.bias.val())
     }
-}
-
-/// Softmax attention of `[B, H, Tq, d]` over `[B, H, Tk, d]`, `scale` = d^-½.
-///
-/// `bias` is added to the scores and broadcasts: `-inf` where a query must not look.
-pub(crate) fn attention(
-    q: Tensor<4>,
-    k: Tensor<4>,
-    v: Tensor<4>,
-    bias: Option<&Tensor<4>>,
-) -> Tensor<4> {
-    let head_width = q.dims()[3];
-    // On the queries, not on the scores: Tq·d numbers instead of Tq·Tk.
-    let scores = q
-        .mul_scalar((head_width as f64).powf(-0.5))
-        .matmul(k.transpose());
-    let scores = match bias {
-        Some(bias) => scores + bias.clone(),
-        None => scores,
-    };
-    softmax(scores, 3).matmul(v)
 }
 
 /// `[B, T, H·d]` to `[B, H, T, d]`.
@@ -118,7 +90,7 @@ pub struct SelfAttention {
     pub in_proj_bias: Param<Tensor<1>>,
     pub out_proj: Linear,
     #[module(skip)]
-    heads: usize,
+    pub(crate) heads: usize,
 }
 
 impl SelfAttention {
@@ -129,20 +101,6 @@ impl SelfAttention {
             out_proj: Linear::new(width, width, device),
             heads,
         }
-    }
-
-    fn forward(&self, x: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
-        let width = x.dims()[2];
-        let (weight, offset) = (self.in_proj_weight.val(), self.in_proj_bias.val());
-        // Slices of the weight, not of its product: the gradient of a slice is a tensor of zeros as
-        // large as what was sliced, and there are more tokens than channels.
-        let part = |index: usize| {
-            let weight = weight.clone().narrow(0, index * width, width);
-            let offset = offset.clone().narrow(0, index * width, width);
-            split_heads(linear(x.clone(), weight, Some(offset)), self.heads)
-        };
-        self.out_proj
-            .forward(merge_heads(attention(part(0), part(1), part(2), bias)))
     }
 }
 
@@ -159,10 +117,6 @@ impl Mlp {
             c_fc: Linear::new(width, 4 * width, device),
             c_proj: Linear::new(4 * width, width, device),
         }
-    }
-
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.c_proj.forward(gelu(self.c_fc.forward(x)))
     }
 }
 
@@ -184,11 +138,6 @@ impl Block {
             mlp: Mlp::new(width, device),
         }
     }
-
-    fn forward(&self, x: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
-        let x = x.clone() + self.attn.forward(self.ln_1.forward(x), bias);
-        x.clone() + self.mlp.forward(self.ln_2.forward(x))
-    }
 }
 
 /// A stack of blocks without a norm at its end.
@@ -206,10 +155,10 @@ impl Transformer {
         }
     }
 
-    /// `x` `[B, T, W]`; `bias` `[B or 1, 1, T, T]`, see [`attention`].
-    pub(crate) fn forward(&self, x: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
+    /// `[B, T, W]` to the same.
+    pub(crate) fn forward(&self, x: Tensor<3>, reach: &Reach, compute: Compute) -> Tensor<3> {
         self.resblocks
             .iter()
-            .fold(x, |x, block| block.forward(x, bias))
+            .fold(x, |x, block| ops::block(block, x, reach, compute))
     }
 }

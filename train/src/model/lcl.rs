@@ -8,6 +8,7 @@ use super::layers::{LayerNorm, Linear, blank};
 use super::pool::{Latents, PoolProject};
 use super::shape::ModelShape;
 use super::vision::Vision;
+use crate::ops::Compute;
 
 /// Norms are divided by at least this.
 const SMALLEST_NORM: f64 = 1e-12;
@@ -30,6 +31,8 @@ pub struct Lcl {
     pub lm_head: GenerationHead,
     #[module(skip)]
     pub shape: ModelShape,
+    #[module(skip)]
+    pub compute: Compute,
 }
 
 /// What is kept of it: pixels to latents.
@@ -37,6 +40,8 @@ pub struct Lcl {
 pub struct Encoder {
     pub visual: Vision,
     pub pool_project: PoolProject,
+    #[module(skip)]
+    pub compute: Compute,
 }
 
 impl Lcl {
@@ -53,6 +58,7 @@ impl Lcl {
                 proj: Linear::without_bias(width, vocabulary, device),
             },
             shape: *shape,
+            compute: Compute::default(),
         }
     }
 
@@ -61,22 +67,25 @@ impl Lcl {
         Encoder {
             visual: self.visual.clone(),
             pool_project: self.pool_project.clone(),
+            compute: self.compute,
         }
     }
 
     /// `[N, 3, S, S]`, normalised, to latents.
     pub fn encode_images(&self, pixels: Tensor<4>) -> Latents {
-        self.pool_project.forward(self.visual.forward(pixels))
+        let patches = self.visual.forward(pixels, self.compute);
+        self.pool_project.forward(patches, self.compute)
     }
 
     /// Hidden states `[B, T, E]`.
     pub fn read(&self, sequence: &Sequence, visual: Option<Tensor<3>>) -> Tensor<3> {
-        self.text.forward(sequence, visual)
+        self.text.forward(sequence, visual, self.compute)
     }
 
     /// Normalised text features `[n, E]` of the hidden states at `places`, indices into `[B·T]`.
     pub fn text_features(&self, hidden: &Tensor<3>, places: Tensor<1, Int>) -> Tensor<2> {
-        normalise(self.text.project(flat(hidden).select(0, places)))
+        let hidden = flat(hidden).select(0, places);
+        normalise(self.text.project(hidden, self.compute))
     }
 }
 
@@ -85,16 +94,14 @@ impl Encoder {
         Self {
             visual: Vision::new(shape, device),
             pool_project: PoolProject::new(shape, device),
+            compute: Compute::default(),
         }
     }
 
     /// Normalised image features `[N, E]`.
     pub fn features(&self, pixels: Tensor<4>) -> Tensor<2> {
-        normalise(
-            self.pool_project
-                .forward(self.visual.forward(pixels))
-                .pooled,
-        )
+        let patches = self.visual.forward(pixels, self.compute);
+        normalise(self.pool_project.forward(patches, self.compute).pooled)
     }
 }
 

@@ -4,10 +4,11 @@
 //! N images, P patches, D vision width, E embedding width.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 
-use super::layers::{LayerNorm, Linear, attention, blank, merge_heads, split_heads};
+use super::layers::{LayerNorm, Linear, blank, merge_heads, split_heads};
 use super::shape::ModelShape;
+use crate::ops::{self, Compute, Reach};
 
 /// A linear map's weight `[out, in]` whose bias, if any, stands beside it.
 #[derive(Module, Debug)]
@@ -46,7 +47,7 @@ pub struct PoolProject {
     heads: usize,
 }
 
-/// What an image becomes.
+/// What an image becomes, in float32.
 #[derive(Clone, Debug)]
 pub struct Latents {
     /// `[N, E]`: the target of the contrastive loss. Not normalised.
@@ -83,7 +84,7 @@ impl PoolProject {
     }
 
     /// `[N, P, D]` to the pooled latents and the visual tokens.
-    pub fn forward(&self, patches: Tensor<3>) -> Latents {
+    pub fn forward(&self, patches: Tensor<3>, compute: Compute) -> Latents {
         let images = patches.dims()[0];
         let Pooler {
             norm1_q,
@@ -92,7 +93,7 @@ impl PoolProject {
             cross_attn: maps,
         } = &self.pooler;
         let apply = |x: Tensor<3>, map: &Weight, bias: &Param<Tensor<1>>| {
-            super::layers::linear(x, map.weight.val(), Some(bias.val()))
+            ops::linear(x, map.weight.val(), Some(bias.val()), compute)
         };
 
         let query = apply(
@@ -106,13 +107,12 @@ impl PoolProject {
         let value = apply(norm1_v.forward(patches), &maps.v, &maps.v_bias);
 
         let key = split_heads(key, self.heads);
-        let mixed = attention(query, key, split_heads(value.clone(), self.heads), None);
+        let heads = split_heads(value.clone(), self.heads);
+        let mixed = merge_heads(ops::attention(query, key, heads, &Reach::All));
+        let project = |x: Tensor<3>| maps.proj.forward(x, compute).cast(FloatDType::F32);
         Latents {
-            pooled: maps
-                .proj
-                .forward(merge_heads(mixed))
-                .reshape([images, output]),
-            tokens: maps.proj.forward(value),
+            pooled: project(mixed).reshape([images, output]),
+            tokens: project(value),
         }
     }
 }

@@ -5,8 +5,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use super::layers::{LayerNorm, Transformer, blank, linear};
+use super::layers::{LayerNorm, Transformer, blank};
 use super::shape::ModelShape;
+use crate::ops::{self, Compute, Reach};
 
 /// The patch embedding's weight `[W, 3, p, p]`, a convolution whose stride is its size.
 #[derive(Module, Debug)]
@@ -41,24 +42,28 @@ impl Vision {
         }
     }
 
-    /// `[N, 3, S, S]`, normalised, to `[N, P, W]`. The class token takes part in attention and is then dropped.
-    pub fn forward(&self, pixels: Tensor<4>) -> Tensor<3> {
-        let patches = self.embed(pixels);
+    /// `[N, 3, S, S]`, normalised, to `[N, P, W]`, in the type that `compute` multiplies in.
+    ///
+    /// The class token takes part in attention and is then dropped.
+    pub fn forward(&self, pixels: Tensor<4>, compute: Compute) -> Tensor<3> {
+        let patches = self.embed(pixels, compute);
+        let stream = patches.dtype();
         let [images, count, width] = patches.dims();
         let class = self
             .class_embedding
             .val()
             .reshape([1, 1, width])
             .expand([images, 1, width]);
-        let x =
-            Tensor::cat(vec![class, patches], 1) + self.positional_embedding.val().unsqueeze::<3>();
-        let x = self.transformer.forward(self.ln_pre.forward(x), None);
+        let positions = self.positional_embedding.val().unsqueeze::<3>();
+        let x = Tensor::cat(vec![class.cast(stream), patches], 1) + positions.cast(stream);
+        let x = self.ln_pre.forward(x);
+        let x = self.transformer.forward(x, &Reach::All, compute);
         // A norm looks at one token at a time, so the class token can go before it.
         self.ln_post.forward(x.narrow(1, 1, count))
     }
 
     /// The patch convolution as one matrix product: LibTorch's convolution gradients are generic in Burn.
-    fn embed(&self, pixels: Tensor<4>) -> Tensor<3> {
+    fn embed(&self, pixels: Tensor<4>, compute: Compute) -> Tensor<3> {
         let [width, channels, patch, _] = self.conv1.weight.dims();
         let [images, _, edge, _] = pixels.dims();
         let grid = edge / patch;
@@ -71,6 +76,6 @@ impl Vision {
             .weight
             .val()
             .reshape([width, channels * patch * patch]);
-        linear(patches, weight, None)
+        ops::linear(patches, weight, None, compute)
     }
 }

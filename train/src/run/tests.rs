@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::config::ModelConfig;
+use crate::data::Prepared;
 use crate::model::shape::Preset;
-use crate::samples::{IMAGE, model, packed, vocabulary};
+use crate::samples::{IMAGE, devices, model, packed, vocabulary};
 use burn::tensor::Device;
 
 fn config(out: &Path) -> Config {
@@ -39,6 +40,13 @@ fn batches(from: u64) -> impl Iterator<Item = Result<Delivery<u64>, RunError>> {
     })
 }
 
+/// The first of them, as the loop prepares it.
+fn first_batch(device: &Device) -> Prepared {
+    let first = batches(0).next().expect("endless").expect("made up");
+    let shape = Preset::ParityTiny.shape();
+    Prepared::of(&first.batch, &vocabulary(), &shape, device, 1).expect("valid")
+}
+
 fn fresh(config: &Config, device: &Device) -> Trainer {
     Trainer::new(
         model(device),
@@ -62,13 +70,18 @@ fn lines(out: &Path) -> Vec<Line> {
 
 #[test]
 fn a_resumed_run_is_bit_identical_to_the_unbroken_one() {
+    for device in devices() {
+        resumed(&device.autodiff());
+    }
+}
+
+fn resumed(device: &Device) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let device = Device::flex().autodiff();
     let unbroken = config(&folder.path().join("unbroken"));
     fs::create_dir(&unbroken.out).expect("made");
     train(
         &unbroken,
-        fresh(&unbroken, &device),
+        fresh(&unbroken, device),
         batches(0),
         0,
         None,
@@ -81,7 +94,7 @@ fn a_resumed_run_is_bit_identical_to_the_unbroken_one() {
     let killed = batches(0).take(3);
     let stopped = train(
         &broken,
-        fresh(&broken, &device),
+        fresh(&broken, device),
         killed,
         0,
         None,
@@ -92,7 +105,7 @@ fn a_resumed_run_is_bit_identical_to_the_unbroken_one() {
     let from = checkpoint::find(&broken.out).expect("a checkpoint");
     let done: Progress<u64> = checkpoint::progress(&from).expect("a position");
     assert_eq!(done, Progress { step: 2, stream: 2 });
-    let blank = Lcl::blank(&unbroken.model.shape(), 100, &device);
+    let blank = Lcl::blank(&unbroken.model.shape(), 100, device);
     let mut trainer = Trainer::new(
         checkpoint::model(&from, blank).expect("weights"),
         vocabulary(),
@@ -117,11 +130,16 @@ fn a_resumed_run_is_bit_identical_to_the_unbroken_one() {
 
 #[test]
 fn a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_checkpoint() {
+    for device in devices() {
+        loss_is_no_number(&device.autodiff());
+    }
+}
+
+fn loss_is_no_number(device: &Device) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let device = Device::flex().autodiff();
     let mut config = config(folder.path());
     config.checkpoint_every = 1;
-    let mut trainer = fresh(&config, &device);
+    let mut trainer = fresh(&config, device);
     train(
         &Config {
             steps: 1,
@@ -135,7 +153,7 @@ fn a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_checkpoint() {
     )
     .expect("one step");
 
-    trainer = fresh(&config, &device);
+    trainer = fresh(&config, device);
     trainer.model.logit_scale = trainer
         .model
         .logit_scale
@@ -164,9 +182,15 @@ fn a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_checkpoint() {
 
 #[test]
 fn gradients_that_are_not_numbers_stop_the_run_though_the_loss_is_one() {
+    for device in devices() {
+        gradients_are_no_numbers(&device.autodiff());
+    }
+}
+
+fn gradients_are_no_numbers(device: &Device) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = config(folder.path());
-    let mut trainer = fresh(&config, &Device::flex().autodiff());
+    let mut trainer = fresh(&config, device);
     // A latent of length 0 has no direction to learn.
     let proj = &mut trainer.model.pool_project.pooler.cross_attn.proj;
     proj.weight = proj
@@ -174,8 +198,9 @@ fn gradients_that_are_not_numbers_stop_the_run_though_the_loss_is_one() {
         .clone()
         .map(|weight| weight.zeros_like().detach().require_grad());
     let before = crate::names::tensors(&trainer.model);
-    let batch = batches(0).next().expect("endless").expect("made up");
-    let stopped = trainer.step(&batch.batch, 1e-3);
+    let stopped = trainer
+        .step(&first_batch(device), 1e-3)
+        .and_then(Pending::read);
     match stopped {
         Err(StepError::GradientsNotFinite { generation, .. }) => assert!(generation.is_finite()),
         other => panic!("not stopped: {other:?}"),
@@ -208,4 +233,37 @@ fn a_folder_with_a_run_is_refused_unless_it_is_resumed() {
     drop(lock);
     let earlier = claim(folder.path(), Some(&folder.path().join("step-00000001")));
     assert!(matches!(earlier, Err(RunError::Superseded { .. })));
+}
+
+/// Losses of 100 steps on the same batches.
+#[cfg(feature = "tch")]
+fn hundred_steps(precision: crate::ops::Precision) -> Vec<f32> {
+    use crate::device::DeviceName;
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut config = config(folder.path());
+    config.steps = 100;
+    config.checkpoint_every = 100;
+    config.device = DeviceName::LibtorchCpu;
+    config.precision = precision;
+    let device = config.device.open().expect("built").autodiff();
+    let mut trainer = fresh(&config, &device);
+    trainer.model.compute = config.compute();
+    train(&config, trainer, batches(0), 0, None, &Vec::new()).expect("a hundred steps");
+    lines(folder.path()).iter().map(|line| line.total).collect()
+}
+
+#[cfg(feature = "tch")]
+#[test]
+fn a_hundred_steps_in_bfloat16_lose_what_they_lose_in_float32() {
+    use crate::ops::Precision;
+
+    let single = hundred_steps(Precision::Float32);
+    let half = hundred_steps(Precision::Bfloat16);
+    assert!(single != half, "nothing was rounded");
+    assert!(single[99] < single[0]);
+    for (step, (single, half)) in single.iter().zip(&half).enumerate() {
+        let off = (single - half).abs() / single;
+        assert!(off < 1e-2, "step {step}: {half} is not {single}");
+    }
 }

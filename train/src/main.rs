@@ -387,10 +387,9 @@ fn print_benchmark(found: &Benchmark) {
 
 fn list_devices() {
     for (name, usable) in device::list() {
-        let name = name.to_string();
         match usable {
-            Ok(what) => println!("{name:13} ready    {what}"),
-            Err(missing) => println!("{name:13} missing  {missing}"),
+            Ok(what) => println!("ready    {name}: {what}"),
+            Err(missing) => println!("missing  {missing}"),
         }
     }
 }

@@ -6,12 +6,14 @@
 //!      step-…/          checkpoints
 //! ```
 
+mod log;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Instant;
 
+use burn::tensor::Device;
 use lcl_schemas::batch::Batch;
 use lcl_schemas::dataset::{HEADER_FILE, Header, TOKENIZER_FILE};
 use lcl_shard::{Delivered, Position};
@@ -25,11 +27,10 @@ use crate::device::DeviceError;
 use crate::feed::{Feed, FeedError};
 use crate::init::training_model;
 use crate::model::Lcl;
-use crate::progress::Watch;
-use crate::report::{Line, Metrics, Report};
-use crate::step::{Pending, StepError, Trainer};
+use crate::report::Report;
+use crate::step::{StepError, Trainer};
+use log::{Log, Told};
 
-const METRICS_FILE: &str = "metrics.jsonl";
 /// Locked by the process that trains.
 const LOCK_FILE: &str = ".lock";
 
@@ -96,6 +97,7 @@ impl<P, B> Delivery<P, B> {
 /// Trains as `config` says, from the beginning or from a checkpoint (or the latest in a run's folder).
 pub fn run(config: &Config, resume: Option<&Path>) -> Result<Report, RunError> {
     config.validate()?;
+    let device = config.device.open()?.autodiff();
     let from = resume.map(checkpoint::find).transpose()?;
     let progress = from
         .as_deref()
@@ -108,7 +110,7 @@ pub fn run(config: &Config, resume: Option<&Path>) -> Result<Report, RunError> {
 
     let feed = Feed::open(config, position)?;
     let header = feed.header().clone();
-    let trainer = trainer(config, &header, from.as_deref())?;
+    let trainer = trainer(config, &header, from.as_deref(), &device)?;
     let companions = companions(config, &header, feed.tokenizer(config)?);
     let deliveries = feed.map(|delivered| Ok(delivery(config, delivered?)));
     train(config, trainer, deliveries, step, from, &companions)
@@ -160,12 +162,16 @@ fn same(a: &Path, b: &Path) -> bool {
 }
 
 /// New weights, or those of the checkpoint `from` with the optimiser's moments.
-fn trainer(config: &Config, header: &Header, from: Option<&Path>) -> Result<Trainer, RunError> {
-    let device = config.device.open()?.autodiff();
+fn trainer(
+    config: &Config,
+    header: &Header,
+    from: Option<&Path>,
+    device: &Device,
+) -> Result<Trainer, RunError> {
     let (shape, size) = (config.model.shape(), header.vocabulary.size as usize);
     let mut model = match from {
-        Some(folder) => checkpoint::model(folder, Lcl::blank(&shape, size, &device))?,
-        None => training_model(&shape, size, config.seed, &device),
+        Some(folder) => checkpoint::model(folder, Lcl::blank(&shape, size, device))?,
+        None => training_model(&shape, size, config.seed, device),
     };
     model.compute = config.compute();
     let mut trainer = Trainer::new(
@@ -216,13 +222,12 @@ pub fn train<P: Serialize + Send>(
     };
     thread::scope(|scope| {
         let batches = Ahead::start(scope, batches.take(left), preparation);
-        let mut told: Option<Told> = None;
         while step < config.steps {
-            let (next, waited) = batches.next(told.as_ref().map(|told| &told.pending));
+            let (next, waited) = batches.next(log.outstanding());
             let ready = match next.unwrap_or(Err(RunError::Exhausted { step })) {
                 Ok(ready) => ready,
                 Err(ended) => {
-                    told.map_or(Ok(()), |done| log.read(done, last.as_deref()))?;
+                    log.settle(last.as_deref())?;
                     return Err(ended);
                 }
             };
@@ -232,12 +237,10 @@ pub fn train<P: Serialize + Send>(
                 last: last.clone(),
             };
             let lr = config.optimizer.lr_at(step, config.steps);
-            let pending = trainer
-                .step(&ready.batch.map_err(failed)?, lr)
-                .map_err(failed)?;
+            let batch = ready.batch.map_err(failed)?;
+            let pending = trainer.step(&batch, lr).map_err(failed)?;
             step += 1;
-            // The step before is read now that the device has this one to do.
-            let this = Told {
+            let told = Told {
                 step,
                 pending,
                 epoch: ready.epoch,
@@ -245,14 +248,10 @@ pub fn train<P: Serialize + Send>(
                 lost: ready.lost,
                 shares: ready.shares,
             };
-            if let Some(before) = told.replace(this) {
-                log.read(before, last.as_deref())?;
-            }
+            log.add(told, last.as_deref())?;
 
             if step.is_multiple_of(config.checkpoint_every) || step == config.steps {
-                if let Some(this) = told.take() {
-                    log.read(this, last.as_deref())?;
-                }
+                log.settle(last.as_deref())?;
                 let stream = ready.position;
                 let progress = Progress { step, stream };
                 last = Some(checkpoint::save(out, &progress, &trainer, companions)?);
@@ -262,77 +261,6 @@ pub fn train<P: Serialize + Send>(
         }
         Ok(log.report(step, last))
     })
-}
-
-/// A step that the device was told to do, and what only the host knows of it.
-struct Told {
-    step: u64,
-    pending: Pending,
-    epoch: u64,
-    waited: f64,
-    lost: Vec<String>,
-    shares: Vec<f64>,
-}
-
-/// What is said of steps that are done.
-struct Log {
-    path: PathBuf,
-    metrics: Metrics,
-    watch: Watch,
-    /// When the last of them was known to be done.
-    since: Instant,
-    line: Option<Line>,
-}
-
-impl Log {
-    fn open(out: &Path, step: u64, steps: u64) -> Result<Self, RunError> {
-        let path = out.join(METRICS_FILE);
-        Ok(Self {
-            metrics: Metrics::open(&path, step).map_err(at(&path))?,
-            path,
-            watch: Watch::new(step, steps),
-            since: Instant::now(),
-            line: None,
-        })
-    }
-
-    /// Waits until the device has done it.
-    fn read(&mut self, told: Told, last: Option<&Path>) -> Result<(), RunError> {
-        let measured = told.pending.read().map_err(|source| RunError::Step {
-            step: told.step,
-            source,
-            last: last.map(Path::to_owned),
-        })?;
-        for image in &told.lost {
-            eprintln!("left out at step {}: {image}", told.step);
-        }
-        let seconds = self.since.elapsed().as_secs_f64();
-        self.since = Instant::now();
-        let line = Line {
-            lost_images: told.lost.len(),
-            shares: told.shares,
-            ..Line::new(told.step, told.epoch, &measured, seconds, told.waited)
-        };
-        self.metrics.add(&line).map_err(at(&self.path))?;
-        self.watch.step(&line);
-        self.line = Some(line);
-        Ok(())
-    }
-
-    /// What was done since the last step, a checkpoint, belongs to none.
-    fn resume(&mut self) {
-        self.since = Instant::now();
-    }
-
-    fn report(self, steps: u64, checkpoint: Option<PathBuf>) -> Report {
-        Report {
-            steps,
-            last: self.line,
-            seconds: self.watch.seconds(),
-            images_per_second: self.watch.images_per_second(),
-            checkpoint: checkpoint.unwrap_or_default(),
-        }
-    }
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> RunError + use<> {

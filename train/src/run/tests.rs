@@ -4,8 +4,9 @@ use super::*;
 use crate::config::ModelConfig;
 use crate::data::Prepared;
 use crate::model::shape::Preset;
+use crate::report::Line;
 use crate::samples::{IMAGE, devices, model, packed, vocabulary};
-use burn::tensor::Device;
+use crate::step::Pending;
 
 fn config(out: &Path) -> Config {
     let mut config = Config {
@@ -57,7 +58,7 @@ fn fresh(config: &Config, device: &Device) -> Trainer {
 }
 
 fn lines(out: &Path) -> Vec<Line> {
-    let text = fs::read_to_string(out.join(METRICS_FILE)).expect("metrics");
+    let text = fs::read_to_string(out.join("metrics.jsonl")).expect("metrics");
     let parse = |line: &str| serde_json::from_str::<Line>(line).expect("a line");
     text.lines()
         .map(|line| Line {

@@ -73,7 +73,14 @@ mod libtorch {
     /// The Python wheel where `LIBTORCH_USE_PYTORCH` is set, as `.cargo/config.toml` does; else the folder `LIBTORCH`.
     fn find() -> Result<LibTorch, String> {
         if set("LIBTORCH_USE_PYTORCH").is_some() {
-            return wheel();
+            let found = wheel();
+            if set("LIBTORCH").is_none() {
+                return found;
+            }
+            // Cargo reads the setting in this folder, whatever the environment says.
+            let ignored = "LIBTORCH is set and not used: .cargo/config.toml asks for the Python wheel; build from outside of this folder with --manifest-path";
+            println!("cargo:warning={ignored}");
+            return found.map_err(|reason| format!("{reason}; {ignored}"));
         }
         match set("LIBTORCH") {
             Some(folder) => unpacked(Path::new(&folder)),
@@ -107,7 +114,7 @@ mod libtorch {
                 let complaint = String::from_utf8_lossy(&output.stderr);
                 let last = complaint.lines().last().unwrap_or("it says nothing");
                 Err(format!(
-                    "the feature `tch` needs LibTorch, and `{python}` cannot import it ({last}): run `pip install torch==2.11.0 numpy setuptools` with that Python first"
+                    "the feature `tch` needs LibTorch, and `{python}` cannot import it ({last}): run `pip install torch==2.11.0` with that Python first"
                 ))
             }
         }

@@ -6,10 +6,10 @@
         --device cuda:0 --precision bfloat16 --compile
 
 The model is written as one would write it today: fused attention (by segments with variable lengths on a GPU), packed
-projections, autocast, fused AdamW with two groups, clipping to norm 1, the loss read a step late. Both sides first
-compute one step with weights that need no random generator; if their losses differ, nothing is timed. Then each side runs
-in a process of its own, in turn; medians of all rounds are compared. Needs numpy and the torch that lcl-train was
-built with.
+projections, autocast, fused AdamW with two groups, clipping to norm 1, the loss read a step late; all logits at once,
+which takes most of its memory and is how people write it. The first step of both has weights that need no random
+generator; if its losses differ, nothing is compared. Each side runs in processes of its own, in turn; medians of all
+rounds are compared. Needs numpy and the torch that lcl-train was built with.
 """
 
 import argparse
@@ -218,18 +218,19 @@ def build(preset):
 
         def forward(self, batch):
             pooled, visual = self.pool_project(self.visual(batch["pixels"]))
-            x = self.text.token_embedding(batch["tokens"])
-            x = x.masked_scatter(batch["slots"].unsqueeze(-1), visual.reshape(-1, width))
-            x = x + self.text.positional_embedding[batch["positions"]]
+            x = torch.cat([self.text.token_embedding(batch["text"]), visual.reshape(-1, width)])
+            x = x.index_select(0, batch["order"]).view(*batch["positions"].shape, width)
+            x = x + F.embedding(batch["positions"], self.text.positional_embedding)
             hidden = self.text.transformer(x, batch["reach"]).flatten(0, 1)
 
-            texts = self.text.ln_final(hidden[batch["bois"]]) @ self.text.text_projection
-            texts, images = F.normalize(texts.float(), dim=-1), F.normalize(pooled[batch["paired"]], dim=-1)
+            texts = self.text.ln_final(hidden.index_select(0, batch["bois"])) @ self.text.text_projection
+            images = pooled.index_select(0, batch["paired"])
+            texts, images = F.normalize(texts.float(), dim=-1), F.normalize(images, dim=-1)
             with torch.autocast(hidden.device.type, enabled=False):
                 logits = self.logit_scale.exp() * images @ texts.T
                 labels = torch.arange(len(logits), device=logits.device)
                 contrastive = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
-            predicted = self.lm_head(hidden[batch["sources"]])
+            predicted = self.lm_head(hidden.index_select(0, batch["sources"]))
             generation = F.cross_entropy(predicted.float(), batch["targets"])
             return contrastive, generation
 
@@ -252,6 +253,9 @@ def on_device(raw, device, precision):
     paired = np.nonzero(raw["has_context"])[0]
     pixels = torch.from_numpy(raw["pixels"].copy()).permute(0, 3, 1, 2).float() / 255
     pixels = (pixels - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
+    # Where each place finds its row in (text embeddings ‖ visual tokens).
+    is_slot = tokens.reshape(-1) == SLOT
+    order = np.where(is_slot, (~is_slot).sum() + np.cumsum(is_slot) - 1, np.cumsum(~is_slot) - 1)
     there = lambda x: torch.from_numpy(np.ascontiguousarray(x)).to(device)
     alone = all(len(set(r[r != 0])) == 1 for r in segments)
     if alone:
@@ -266,8 +270,8 @@ def on_device(raw, device, precision):
         reach = ("mask", there(looks[:, None]))
     return {
         "pixels": pixels.contiguous().to(device),
-        "tokens": there(tokens),
-        "slots": there(tokens == SLOT),
+        "text": there(tokens.reshape(-1)[~is_slot]),
+        "order": there(order),
         "positions": there(raw["positions"].astype(np.int64)),
         "sources": there(row * context + place),
         "targets": there(tokens[row, place + 1]),

@@ -3,7 +3,8 @@
 //! A thread takes them from the feed, decides what stands where, and sends indices and pixels up while the device is busy
 //! with the batch before.
 
-use std::thread::Scope;
+use std::panic::resume_unwind;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
@@ -33,21 +34,21 @@ pub(crate) struct Preparation {
 }
 
 /// Where batches that are ready come from.
-pub(crate) struct Ahead<P>(Receiver<Result<Ready<P>, RunError>>);
+pub(crate) struct Ahead<P> {
+    ready: Receiver<Result<Ready<P>, RunError>>,
+    thread: Option<JoinHandle<()>>,
+}
 
-impl<P: Send> Ahead<P> {
-    /// Starts the thread; it ends with `batches`, or once nobody asks any more.
-    pub(crate) fn start<'scope, 'env>(
-        scope: &'scope Scope<'scope, 'env>,
-        batches: impl Iterator<Item = Result<Delivery<P>, RunError>> + Send + 'scope,
+impl<P: Send + 'static> Ahead<P> {
+    /// Starts the thread; it ends with `batches`, or once nobody asks any more. Nobody waits for it: a feed that is away
+    /// must not keep a run from ending with its error.
+    pub(crate) fn start(
+        batches: impl Iterator<Item = Result<Delivery<P>, RunError>> + Send + 'static,
         with: Preparation,
-    ) -> Self
-    where
-        P: 'scope,
-    {
-        // One waits here; the thread is at work on the next.
-        let (sender, receiver) = bounded(1);
-        scope.spawn(move || {
+    ) -> Self {
+        // Nothing waits in between: one batch is in use, one is made ready.
+        let (sender, ready) = bounded(0);
+        let thread = thread::spawn(move || {
             for delivery in batches {
                 let ready = delivery.map(|delivery| delivery.map(|batch| with.prepare(&batch)));
                 if sender.send(ready).is_err() {
@@ -55,18 +56,29 @@ impl<P: Send> Ahead<P> {
                 }
             }
         });
-        Self(receiver)
+        Self {
+            ready,
+            thread: Some(thread),
+        }
     }
 
     /// The next batch, and how many seconds the device had nothing to do for want of it. `told` is what it was told
     /// last.
-    pub(crate) fn next(&self, told: Option<&Pending>) -> (Option<Result<Ready<P>, RunError>>, f64) {
+    pub(crate) fn next(
+        &mut self,
+        told: Option<&Pending>,
+    ) -> (Option<Result<Ready<P>, RunError>>, f64) {
         let has_nothing_to_do = || told.is_none_or(Pending::is_done);
         let mut idle = has_nothing_to_do().then(Instant::now);
         loop {
-            let next = match self.0.recv_timeout(LOOK) {
+            let next = match self.ready.recv_timeout(LOOK) {
                 Ok(ready) => Some(ready),
-                Err(RecvTimeoutError::Disconnected) => None,
+                Err(RecvTimeoutError::Disconnected) => {
+                    if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
+                        resume_unwind(panic);
+                    }
+                    None
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     idle = idle.or_else(|| has_nothing_to_do().then(Instant::now));
                     continue;

@@ -141,7 +141,7 @@ impl Bench {
         if let Some(path) = &self.save {
             save(&batch, path)?;
         }
-        let peak = guarded(|| matrix_product_peak(&device, self.precision))?;
+        let peak = guarded(|| matrix_product_peak(self.device, &device, self.precision))?;
         let (counts, first, seconds) = guarded(|| self.time(&batch, &shape, &device))??;
         let seconds = Spread::of(seconds);
         let flops = flops::of_step(&shape, &vocabulary(self.model), &batch, counts);
@@ -226,16 +226,17 @@ impl Bench {
     }
 }
 
-/// Operations a second of the largest matrix product that a device does in a fraction of a second.
-fn matrix_product_peak(device: &Device, precision: Precision) -> f64 {
-    let (edge, products) = if peak_memory_of_gpu(device).is_some() {
-        (8192, 20)
-    } else {
-        (1024, 4)
-    };
+/// Operations a second of a large matrix product, the best of several.
+fn matrix_product_peak(name: DeviceName, device: &Device, precision: Precision) -> f64 {
     let kind = match precision {
         Precision::Float32 => FloatDType::F32,
         Precision::Bfloat16 => FloatDType::BF16,
+    };
+    let (edge, products) = match (name, precision) {
+        (DeviceName::Cuda(_) | DeviceName::BurnCuda(_), _) => (8192, 20),
+        (_, Precision::Float32) => (1024, 4),
+        // Processors without bfloat16 take a hundred times as long.
+        (_, Precision::Bfloat16) => (256, 1),
     };
     // Small, so that powers of it stay finite.
     let matrix = Tensor::<2>::full([edge, edge], 1.0 / edge as f64, device).cast(kind);
@@ -248,17 +249,7 @@ fn matrix_product_peak(device: &Device, precision: Precision) -> f64 {
     };
     run();
     let fastest = (0..5).map(|_| run()).fold(f64::INFINITY, f64::min);
-    2.0 * (edge as f64).powi(3) * products as f64 / fastest
-}
-
-#[cfg(feature = "tch")]
-fn peak_memory_of_gpu(device: &Device) -> Option<u64> {
-    crate::ops::transfer::memory(device, false).map(|(peak, _)| peak)
-}
-
-#[cfg(not(feature = "tch"))]
-fn peak_memory_of_gpu(_: &Device) -> Option<u64> {
-    None
+    2.0 * (edge as f64).powi(3) * f64::from(products) / fastest
 }
 
 /// Of the GPU since the last `reset`; else of the process since it began.

@@ -367,6 +367,14 @@ impl Config {
                 "a divisor of model.text_width",
                 divides(shape.text_heads, shape.text_width),
             ),
+            // What the kernel for packed rows takes.
+            (
+                "model.text_width / model.text_heads",
+                "a multiple of 8 and at most 256 on cuda",
+                !matches!(self.device, DeviceName::Cuda(_))
+                    || (shape.text_width.is_multiple_of(8 * shape.text_heads.max(1))
+                        && shape.text_width <= 256 * shape.text_heads),
+            ),
             // BOS, BOI, the slots, EOI and one id to predict.
             (
                 "model.context",

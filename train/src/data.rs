@@ -148,7 +148,9 @@ fn check(batch: &Batch, vocabulary: &Vocabulary, shape: &ModelShape) -> Result<(
     }
     for (image, &slot) in batch.first_slots.iter().enumerate() {
         let place = slot as usize;
+        let before = image.checked_sub(1).map(|before| batch.first_slots[before]);
         let starts = place > 0
+            && before.is_none_or(|before| before < slot)
             && batch.tokens.get(place - 1) == Some(&vocabulary.boi)
             && batch.tokens.get(place) == Some(&vocabulary.slot);
         if !starts {
@@ -156,6 +158,18 @@ fn check(batch: &Batch, vocabulary: &Vocabulary, shape: &ModelShape) -> Result<(
         }
     }
     Ok(())
+}
+
+fn check_pixels(batch: &Batch, shape: &ModelShape) -> Result<(), DataError> {
+    let (found, expected) = (batch.pixels().len(), batch.images() * 3 * shape.edge.pow(2));
+    if found == expected {
+        return Ok(());
+    }
+    Err(DataError::Size {
+        what: "bytes of pixels",
+        found,
+        expected,
+    })
 }
 
 /// Text ids in order, and for each place its row in (text ‖ visual tokens).
@@ -228,6 +242,9 @@ impl Prepared {
         device: &Device,
         parts: usize,
     ) -> Result<Self, DataError> {
+        // Whole, so that an error names places of the batch.
+        check(batch, vocabulary, shape)?;
+        check_pixels(batch, shape)?;
         let inputs = |part: &Batch| Inputs::of(part, vocabulary, shape, device);
         Ok(Self {
             parts: match parts {
@@ -266,14 +283,7 @@ impl Inputs {
         device: &Device,
     ) -> Result<Self, DataError> {
         let plan = Plan::of(batch, vocabulary, shape, Targets::Segments)?;
-        let (found, expected) = (batch.pixels().len(), batch.images() * 3 * shape.edge.pow(2));
-        if found != expected {
-            return Err(DataError::Size {
-                what: "bytes of pixels",
-                found,
-                expected,
-            });
-        }
+        check_pixels(batch, shape)?;
         Ok(Self::new(
             batch,
             plan,

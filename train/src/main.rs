@@ -62,6 +62,7 @@ A configuration needs two settings; this one has those that are usually changed,
   generation = 1.0
   [optimizer]
   lr = 3e-4
+  clip_norm = 1.0              # of all gradients together; left out: as they are
   warmup = 100";
 
 #[derive(Subcommand)]
@@ -214,7 +215,8 @@ fn main() -> ExitCode {
             report(panic);
         }
     }));
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let outcome = memory::guarded(|| match command {
         Command::Run(args) => run(args),
         Command::Eval(args) => evaluate(&args),
         Command::Export(args) => write_export(&args),
@@ -224,8 +226,8 @@ fn main() -> ExitCode {
             list_devices();
             Ok(())
         }
-    };
-    match outcome {
+    });
+    match outcome.unwrap_or_else(|memory| Err(memory.into())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

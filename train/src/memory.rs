@@ -5,17 +5,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use thiserror::Error;
 
+/// How LibTorch and CUDA put it.
+const SAYS: [&str; 3] = [
+    "out of memory",
+    "can't allocate memory",
+    "STATUS_ALLOC_FAILED",
+];
+
 /// The device could not hold what was asked of it.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error(
-    "the device has too little memory ({detail}): lower data.rows, raise accumulate, or set recompute = true"
+    "the device has too little memory ({detail}): take fewer rows (data.rows, --batch), raise accumulate, or set recompute = true"
 )]
 pub struct TooLittleMemory {
     detail: String,
 }
 
 /// Does something on a device; other panics go on.
-pub(crate) fn guarded<T>(action: impl FnOnce() -> T) -> Result<T, TooLittleMemory> {
+pub fn guarded<T>(action: impl FnOnce() -> T) -> Result<T, TooLittleMemory> {
     catch_unwind(AssertUnwindSafe(action)).map_err(|panic| match complaint(panic.as_ref()) {
         Some(detail) => TooLittleMemory { detail },
         None => resume_unwind(panic),
@@ -29,8 +36,7 @@ pub fn complaint(panic: &(dyn Any + Send)) -> Option<String> {
         (None, Some(text)) => text,
         (None, None) => return None,
     };
-    let about_memory =
-        |line: &&str| line.contains("out of memory") || line.contains("can't allocate memory");
+    let about_memory = |line: &&str| SAYS.iter().any(|says| line.contains(says));
     let line = text.lines().find(about_memory)?;
     // C++ puts the place in its own source in front; `unwrap` puts the name of an error type there.
     let from = ["CUDA out of memory", "DefaultCPUAllocator"]

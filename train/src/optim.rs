@@ -331,9 +331,9 @@ mod tests {
         use crate::samples::{IMAGE, packed, shape, vocabulary};
 
         let device = model.logit_scale.val().device();
+        // One image: Burn's gradients of the class token and of its position then share memory.
         let document = [95, 1 + number, IMAGE, 2 + number, 96];
-        let other = [95, 40 - number, 3, IMAGE, 5];
-        let batch = packed(&[&[&document], &[&other]], 64, number as usize);
+        let batch = packed(&[&[&document]], 64, number as usize);
         let inputs = Inputs::of(&batch, &vocabulary(), &shape(), &device).expect("valid");
         let losses = losses(
             model,
@@ -381,13 +381,13 @@ mod tests {
                 let mut trained = model(&device);
                 let mut optimizer = fresh(first);
                 for number in 0..2 {
-                    trained = step(&mut optimizer, trained, number, 0.5);
+                    trained = step(&mut optimizer, trained, number, 0.01);
                 }
                 let record = folder.path().join(format!("{first}-{then}.bpk"));
                 optimizer.save(&record).expect("written");
                 let mut optimizer = fresh(then).load(&record).expect("read");
                 for number in 2..4 {
-                    trained = step(&mut optimizer, trained, number, 0.5);
+                    trained = step(&mut optimizer, trained, number, 0.01);
                 }
                 names::tensors(&trained)
             });

@@ -11,12 +11,11 @@ mod log;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use burn::tensor::Device;
 use lcl_schemas::batch::Batch;
 use lcl_schemas::dataset::{HEADER_FILE, Header, TOKENIZER_FILE};
-use lcl_shard::{Delivered, Position};
+use lcl_shard::{Delivered, Position, Weigh};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -112,15 +111,16 @@ pub fn run(config: &Config, resume: Option<&Path>) -> Result<Report, RunError> {
     let header = feed.header().clone();
     let trainer = trainer(config, &header, from.as_deref(), &device)?;
     let companions = companions(config, &header, feed.tokenizer(config)?);
-    let deliveries = feed.map(|delivered| Ok(delivery(config, delivered?)));
+    let weigh = config.data.weigh;
+    let deliveries = feed.map(move |delivered| Ok(delivery(weigh, delivered?)));
     train(config, trainer, deliveries, step, from, &companions)
 }
 
-fn delivery(config: &Config, delivered: Delivered) -> Delivery<Position> {
+fn delivery(weigh: Weigh, delivered: Delivered) -> Delivery<Position> {
     let units = delivered
         .given
         .iter()
-        .map(|given| given.units(config.data.weigh) as f64);
+        .map(|given| given.units(weigh) as f64);
     let all: f64 = units.clone().sum();
     let shares = match delivered.given.len() {
         1 => Vec::new(),
@@ -202,10 +202,13 @@ fn config_text(config: &Config) -> String {
 }
 
 /// The loop, from whatever gives batches. `step` are done; `last` is the checkpoint they ended in.
-pub fn train<P: Serialize + Send>(
+///
+/// # Errors
+/// Of the first step that failed, though a later one may have been told to the device by then.
+pub fn train<P: Serialize + Send + 'static>(
     config: &Config,
     mut trainer: Trainer,
-    batches: impl Iterator<Item = Result<Delivery<P>, RunError>> + Send,
+    batches: impl Iterator<Item = Result<Delivery<P>, RunError>> + Send + 'static,
     mut step: u64,
     mut last: Option<PathBuf>,
     companions: &Companions,
@@ -220,17 +223,11 @@ pub fn train<P: Serialize + Send>(
         device: trainer.device().clone(),
         parts: config.accumulate,
     };
-    thread::scope(|scope| {
-        let batches = Ahead::start(scope, batches.take(left), preparation);
+    let mut batches = Ahead::start(batches.take(left), preparation);
+    let mut go_on = || -> Result<(), RunError> {
         while step < config.steps {
             let (next, waited) = batches.next(log.outstanding());
-            let ready = match next.unwrap_or(Err(RunError::Exhausted { step })) {
-                Ok(ready) => ready,
-                Err(ended) => {
-                    log.settle(last.as_deref())?;
-                    return Err(ended);
-                }
-            };
+            let ready = next.unwrap_or(Err(RunError::Exhausted { step }))?;
             let failed = |source| RunError::Step {
                 step: step + 1,
                 source,
@@ -259,8 +256,12 @@ pub fn train<P: Serialize + Send>(
                 log.resume();
             }
         }
-        Ok(log.report(step, last))
-    })
+        Ok(())
+    };
+    let ended = go_on();
+    // Its own failure came first.
+    log.settle(last.as_deref())?;
+    ended.map(|()| log.report(step, last))
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> RunError + use<> {

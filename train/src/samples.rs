@@ -18,17 +18,23 @@ pub(crate) fn shape() -> ModelShape {
     Preset::ParityTiny.shape()
 }
 
-/// Everything that can be computed on here: the processor in each way that is built, and a GPU if there is one.
-pub(crate) fn devices() -> Vec<burn::tensor::Device> {
+/// The processor, in each way that is built.
+pub(crate) fn processors() -> Vec<burn::tensor::Device> {
     use crate::device::DeviceName;
 
-    let open = |name: DeviceName| name.open().expect("it is in this program");
-    let mut devices = vec![open(DeviceName::Flex)];
-    if cfg!(feature = "tch") {
-        devices.push(open(DeviceName::LibtorchCpu));
-        devices.extend(DeviceName::Cuda(0).open());
-    }
-    devices
+    let names = [DeviceName::Flex, DeviceName::LibtorchCpu];
+    let built = names
+        .into_iter()
+        .filter(|name| cfg!(feature = "tch") || !name.is_libtorch());
+    built
+        .map(|name| name.open().expect("it is in this program"))
+        .collect()
+}
+
+/// The same and a GPU, if there is one.
+pub(crate) fn devices() -> Vec<burn::tensor::Device> {
+    let gpu = crate::device::DeviceName::Cuda(0).open();
+    processors().into_iter().chain(gpu).collect()
 }
 
 /// A model as training starts, on `device`.

@@ -17,7 +17,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, LibTorch};
 use burn::module::Param;
 use burn::tensor::{Int, Tensor};
-use tch::{IndexOp, Kind};
+use tch::Kind;
 
 pub(crate) use super::native::{Rates, norms};
 use super::{Compute, EPSILON, Precision, Reach, native};
@@ -145,8 +145,9 @@ fn residual_block(
     let [rows, tokens, width] = sizes(x);
     let packed = product(&norm(x, ln_1, ln_1_bias), in_proj, Some(in_bias), precision);
     let packed = packed.reshape([rows, tokens, 3, heads, width / heads]);
-    let part = |index: i64| packed.i((.., .., index)).transpose(1, 2);
-    let mixed = attend([&part(0), &part(1), &part(2)], reach);
+    // One gradient of all three; three slices would each have one of zeros, as large.
+    let parts = packed.permute([2, 0, 3, 1, 4]).unbind(0);
+    let mixed = attend([&parts[0], &parts[1], &parts[2]], reach);
     let mixed = mixed.transpose(1, 2).reshape([rows, tokens, width]);
     let x = x + product(&mixed, out_proj, Some(out_bias), precision);
     let inside = product(&norm(&x, ln_2, ln_2_bias), c_fc, Some(c_fc_bias), precision);
@@ -435,17 +436,22 @@ fn chunked(
     (value, known)
 }
 
-/// One AdamW step of a parameter, in place, its moments too; see [`native::adamw`].
+/// One AdamW step of a parameter, in place, its moments too, with the gradient divided by `scale`; see
+/// [`native::adamw`].
 pub(crate) fn adamw<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
     moments: [Tensor<D>; 2],
     step: &TchTensor,
     rates: Rates,
-    [scale, skip]: &[TchTensor; 2],
+    scale: Option<&TchTensor>,
+    skip: &TchTensor,
 ) -> Tensor<D> {
     let mut parameter = primitive(parameter);
-    let gradient = raw(gradient);
+    let gradient = match scale {
+        Some(scale) => raw(gradient) / &scale.tensor,
+        None => raw(gradient),
+    };
     let [mut first, mut second] = moments.map(raw);
     native::adamw(
         &mut parameter.tensor,
@@ -453,7 +459,7 @@ pub(crate) fn adamw<const D: usize>(
         [&mut first, &mut second],
         &step.tensor,
         rates,
-        [&scale.tensor, &skip.tensor],
+        &skip.tensor,
     );
     Tensor::from_primitive::<LibTorch>(parameter)
 }

@@ -81,15 +81,19 @@ const char* lcl_attention_by_segments(const Tensor* q, const Tensor* k, const Te
   });
 }
 
-// Parameter, moments: in place. `scale`: the gradient is divided by it. `skip`: 1 leaves everything as it is.
+// A copy that a GPU can fetch by itself.
+const char* lcl_pinned(const Tensor* host, Tensor** output) {
+  return guarded([&] { *output = new Tensor(host->pin_memory()); });
+}
+
+// Parameter, moments: in place. `skip`: 1 leaves everything as it is. The kernel's own scale of gradients is not used: it
+// writes the scaled ones back, and two parameters' gradients may share memory.
 const char* lcl_adamw(Tensor* parameter, const Tensor* gradient, Tensor* first, Tensor* second, const Tensor* step,
-                      double lr, double beta_1, double beta_2, double decay, double epsilon, const Tensor* scale,
-                      const Tensor* skip) {
+                      double lr, double beta_1, double beta_2, double decay, double epsilon, const Tensor* skip) {
   return guarded([&] {
     c10::NoGradGuard no_grad;
-    auto optional = [](const Tensor* tensor) { return tensor ? std::optional<Tensor>(*tensor) : std::nullopt; };
     at::_fused_adamw_({*parameter}, {gradient->contiguous()}, {*first}, {*second}, {}, {*step}, lr, beta_1, beta_2,
-                      decay, epsilon, /*amsgrad=*/false, /*maximize=*/false, optional(scale), optional(skip));
+                      decay, epsilon, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/std::nullopt, *skip);
   });
 }
 
@@ -98,6 +102,10 @@ const char* lcl_norms(Tensor* const* tensors, int64_t count, Tensor** output) {
   return guarded([&] {
     c10::NoGradGuard no_grad;
     auto all = list(tensors, count);
+    if (all.empty()) {
+      *output = new Tensor(at::zeros({0}, at::kDouble));
+      return;
+    }
     std::vector<Tensor> norms;
     if (all[0].is_cuda()) {
       norms = at::_foreach_norm(all);
@@ -132,6 +140,9 @@ const char* lcl_memory(int64_t device, bool reset, int64_t* peak, int64_t* total
   return guarded([&] {
     auto* allocator = c10::getDeviceAllocator(c10::DeviceType::CUDA);
     auto index = static_cast<c10::DeviceIndex>(device);
+    *peak = *total = 0;
+    // Before the first tensor there is nothing to ask.
+    if (!allocator->initialized()) return;
     if (reset) allocator->resetPeakStats(index);
     auto stats = allocator->getDeviceStats(index);
     *peak = stats.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;

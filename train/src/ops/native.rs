@@ -38,9 +38,9 @@ unsafe extern "C" {
         beta_2: f64,
         decay: f64,
         epsilon: f64,
-        scale: *const Raw,
         skip: *const Raw,
     ) -> *const c_char;
+    fn lcl_pinned(host: *const Raw, output: *mut *mut Raw) -> *const c_char;
     fn lcl_norms(tensors: *const *const Raw, count: i64, output: *mut *mut Raw) -> *const c_char;
     fn lcl_event_record(device: i64, event: *mut *mut Raw) -> *const c_char;
     fn lcl_event_query(event: *const Raw, done: *mut bool) -> *const c_char;
@@ -127,15 +127,15 @@ pub(crate) struct Rates {
     pub(crate) epsilon: f64,
 }
 
-/// One parameter's AdamW step in place, moments too. `step` is a float32 scalar, 1 for the first; gradients are divided
-/// by `scale`, and where `skip` is 1 nothing happens: both float32 scalars on the device.
+/// One parameter's AdamW step in place, moments too. `step` is a float32 scalar, 1 for the first; where `skip`, another,
+/// is 1 nothing happens.
 pub(super) fn adamw(
     parameter: &mut Tensor,
     gradient: &Tensor,
     [first, second]: [&mut Tensor; 2],
     step: &Tensor,
     rates: Rates,
-    [scale, skip]: [&Tensor; 2],
+    skip: &Tensor,
 ) {
     // SAFETY: tensors outlive the call; those that change are borrowed mutably.
     check(unsafe {
@@ -150,13 +150,20 @@ pub(super) fn adamw(
             rates.beta_2,
             rates.decay,
             rates.epsilon,
-            raw(scale),
             raw(skip),
         )
     });
 }
 
-/// L2 norm of each tensor, `[n]` float64. At least one tensor.
+/// A copy that a GPU can fetch by itself, while the host goes on.
+pub(super) fn pinned(host: &Tensor) -> Tensor {
+    let mut output = null_mut();
+    // SAFETY: the tensor outlives the call.
+    check(unsafe { lcl_pinned(raw(host), &raw mut output) });
+    owned(output)
+}
+
+/// L2 norm of each tensor, `[n]` float64.
 pub(crate) fn norms(tensors: &[Tensor]) -> Tensor {
     let mut output = null_mut();
     let pointers = raws(tensors);

@@ -1,7 +1,7 @@
 //! Every operation on every device against the same formulas in float64 on the host, values and gradients.
 
 use burn::module::{Param, ParamId};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use super::*;
 use crate::init::fixed_units;
@@ -10,7 +10,7 @@ use crate::names::host;
 use crate::samples::devices;
 
 /// B, H, T, d.
-const SIZES: [usize; 4] = [2, 2, 6, 4];
+const SIZES: [usize; 4] = [2, 2, 6, 8];
 const WIDTH: usize = 8;
 
 fn numbers(name: &str, count: usize) -> Vec<f64> {
@@ -328,38 +328,50 @@ fn a_layer_norm_is_its_formula() {
     }
 }
 
-#[test]
-fn attention_is_its_formula_however_far_it_reaches() {
-    // The second row holds two documents and padding.
+/// Full, causal, and by segments; the second row holds two documents and padding.
+fn check_attention(device: &Device, kind: FloatDType, tolerance: f64) {
     let segments = [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 0, 0];
     let [batch, heads, tokens, width] = SIZES;
     let count = batch * heads * tokens * width;
-    for device in devices() {
-        let tracked = device.clone().autodiff();
-        let packed = Reach::within(&segments, batch, tokens, &tracked);
-        type Looks<'a> = &'a dyn Fn(usize, usize, usize) -> bool;
-        let cases: [(&str, &Reach, Looks<'_>); 3] = [
-            ("full", &Reach::All, &|_, _, _| true),
-            ("causal", &Reach::Causal, &|_, i, j| j <= i),
-            ("by segments", &packed, &|b, i, j| {
-                j <= i && segments[b * tokens + i] == segments[b * tokens + j]
-            }),
-        ];
-        for (name, reach, looks) in cases {
-            Case {
-                name,
-                inputs: &[count, count, count],
-                formula: &|x| attention_formula([&x[0], &x[1], &x[2]], SIZES, looks),
-                operation: &|x| {
-                    let part = |index: usize| x[index].clone().reshape(SIZES);
-                    let plain = reach.without_autodiff();
-                    let reach = if x[0].is_autodiff() { reach } else { &plain };
-                    attention(part(0), part(1), part(2), reach).reshape([-1])
-                },
-                tolerance: 1e-5,
-            }
-            .check(&device);
+    let packed = Reach::within(&segments, batch, tokens, &device.clone().autodiff());
+    type Looks<'a> = &'a dyn Fn(usize, usize, usize) -> bool;
+    let cases: [(&str, &Reach, Looks<'_>); 3] = [
+        ("full", &Reach::All, &|_, _, _| true),
+        ("causal", &Reach::Causal, &|_, i, j| j <= i),
+        ("by segments", &packed, &|b, i, j| {
+            j <= i && segments[b * tokens + i] == segments[b * tokens + j]
+        }),
+    ];
+    for (name, reach, looks) in cases {
+        Case {
+            name,
+            inputs: &[count, count, count],
+            formula: &|x| attention_formula([&x[0], &x[1], &x[2]], SIZES, looks),
+            operation: &|x| {
+                let part = |index: usize| x[index].clone().reshape(SIZES).cast(kind);
+                let plain = reach.without_autodiff();
+                let reach = if x[0].is_autodiff() { reach } else { &plain };
+                let mixed = attention(part(0), part(1), part(2), reach);
+                mixed.cast(FloatDType::F32).reshape([-1])
+            },
+            tolerance,
         }
+        .check(device);
+    }
+}
+
+#[test]
+fn attention_is_its_formula_however_far_it_reaches() {
+    for device in devices() {
+        check_attention(&device, FloatDType::F32, 1e-5);
+    }
+}
+
+#[cfg(feature = "tch")]
+#[test]
+fn attention_in_bfloat16_is_its_formula_to_its_precision() {
+    for device in devices().iter().filter(|device| on_libtorch(device)) {
+        check_attention(device, FloatDType::BF16, 3e-2);
     }
 }
 
@@ -464,5 +476,29 @@ fn a_block_in_bfloat16_is_its_formula_to_its_precision() {
     for device in devices().iter().filter(|device| on_libtorch(device)) {
         // Eight bits: 2^-8 a rounding.
         check_block("block in bfloat16", compute, 3e-2, device);
+    }
+}
+
+/// As the published code's autocast keeps them.
+#[cfg(feature = "tch")]
+#[test]
+fn in_bfloat16_the_encoders_stream_is_and_the_language_models_is_not() {
+    use crate::data::Inputs;
+    use crate::loss::forward;
+    use crate::samples::{IMAGE, model, packed, shape, vocabulary};
+    use burn::tensor::DType;
+
+    for device in devices().iter().filter(|device| on_libtorch(device)) {
+        let mut model = model(device);
+        model.compute.precision = Precision::Bfloat16;
+        let batch = packed(&[&[&[95, 3, IMAGE, 5, 96]]], 64, 0);
+        let inputs = Inputs::of(&batch, &vocabulary(), &shape(), device).expect("valid");
+        let pixels = inputs.pixels.clone().expect("an image");
+        let patches = model.visual.forward(pixels, model.compute);
+        assert_eq!(patches.dtype(), DType::BF16);
+        let (pooled, hidden) = forward(&model, &inputs);
+        assert_eq!(pooled.expect("an image").dtype(), DType::F32);
+        assert_eq!(hidden.dtype(), DType::F32);
+        assert_eq!(model.visual.conv1.weight.val().dtype(), DType::F32);
     }
 }

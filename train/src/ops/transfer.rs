@@ -36,8 +36,7 @@ fn upload(host: tch::Tensor, place: LibTorchDevice) -> tch::Tensor {
         LibTorchDevice::Cpu => host,
         place => {
             let (device, kind) = (place.into(), host.kind());
-            host.pin_memory(device)
-                .to_device_(device, kind, true, false)
+            native::pinned(&host).to_device_(device, kind, true, false)
         }
     }
 }
@@ -71,8 +70,10 @@ pub(super) fn pixels(
 ) -> Tensor<4> {
     let host = tch::Tensor::from_data_size(bytes, &shape.map(|size| size as i64), Kind::Uint8);
     let channel = |values: [f32; 3]| upload(tch::Tensor::from_slice(&values), place);
-    let pixels = upload(host, place).to_kind(Kind::Float) / 255.0;
-    let pixels = (pixels - channel(mean)) / channel(deviation);
+    let mut pixels = upload(host, place).to_kind(Kind::Float);
+    pixels /= 255.0;
+    pixels -= channel(mean);
+    pixels /= channel(deviation);
     let pixels = pixels.permute([0, 3, 1, 2]);
     wrapped(
         Tensor::from_primitive::<LibTorch>(TchTensor::new(pixels)),

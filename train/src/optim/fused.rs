@@ -25,8 +25,10 @@ pub(super) struct Fused {
 /// What all parameters share in one step.
 #[derive(Debug, Default)]
 pub struct Control {
-    /// Gradients are divided by the first; where the second is 1 nothing changes. Float32 scalars on the device.
-    scale_and_skip: Option<[TchTensor; 2]>,
+    /// Gradients are divided by it, where they may have to be.
+    scale: Option<TchTensor>,
+    /// Where it is 1 nothing changes. A float32 scalar on the device, as is `scale`.
+    skip: Option<TchTensor>,
     /// A step's number as the kernel wants it, made once for all parameters.
     step: Option<(usize, TchTensor)>,
 }
@@ -48,10 +50,18 @@ impl Optimizer for Fused {
         momentum.time += 1;
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let step = control.step_tensor(momentum.time, &grad.device());
-        let scale_and_skip = control.scale_and_skip.as_ref().expect("set before a step");
+        let skip = control.skip.as_ref().expect("decided before a step");
         let rates = Rates { lr, ..self.rates };
         let moments = [momentum.moment_1.clone(), momentum.moment_2.clone()];
-        let tensor = adamw(tensor, grad, moments, &step, rates, scale_and_skip);
+        let tensor = adamw(
+            tensor,
+            grad,
+            moments,
+            &step,
+            rates,
+            control.scale.as_ref(),
+            skip,
+        );
         (tensor, Some(AdamWState { momentum }))
     }
 
@@ -65,13 +75,9 @@ impl Control {
     /// Decides the next step: gradients whose norm `[]` is more than `most` are scaled to it, and where it is not finite
     /// nothing happens.
     pub(crate) fn decide(&mut self, norm: &tch::Tensor, most: Option<f64>) {
-        let scale = match most {
-            Some(most) => (norm / most).clamp_min(1.0),
-            None => norm.ones_like(),
-        };
-        let skip = norm.isfinite().logical_not();
-        let decided = [scale, skip].map(|number| TchTensor::new(number.to_kind(tch::Kind::Float)));
-        self.scale_and_skip = Some(decided);
+        let single = |number: tch::Tensor| TchTensor::new(number.to_kind(tch::Kind::Float));
+        self.scale = most.map(|most| single((norm / most).clamp_min(1.0)));
+        self.skip = Some(single(norm.isfinite().logical_not()));
     }
 
     fn step_tensor(&mut self, time: usize, device: &Device) -> TchTensor {

@@ -448,10 +448,7 @@ pub(crate) fn adamw<const D: usize>(
     skip: &TchTensor,
 ) -> Tensor<D> {
     let mut parameter = primitive(parameter);
-    let gradient = match scale {
-        Some(scale) => raw(gradient) / &scale.tensor,
-        None => raw(gradient),
-    };
+    let gradient = raw(gradient);
     let [mut first, mut second] = moments.map(raw);
     native::adamw(
         &mut parameter.tensor,
@@ -459,6 +456,7 @@ pub(crate) fn adamw<const D: usize>(
         [&mut first, &mut second],
         &step.tensor,
         rates,
+        scale.map(|scale| &scale.tensor),
         &skip.tensor,
     );
     Tensor::from_primitive::<LibTorch>(parameter)

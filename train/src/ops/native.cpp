@@ -86,14 +86,21 @@ const char* lcl_pinned(const Tensor* host, Tensor** output) {
   return guarded([&] { *output = new Tensor(host->pin_memory()); });
 }
 
-// Parameter, moments: in place. `skip`: 1 leaves everything as it is. The kernel's own scale of gradients is not used: it
-// writes the scaled ones back, and two parameters' gradients may share memory.
+// Parameter, moments: in place. The gradient is divided by `scale`, if there is one. `skip`: 1 leaves everything as it is.
 const char* lcl_adamw(Tensor* parameter, const Tensor* gradient, Tensor* first, Tensor* second, const Tensor* step,
-                      double lr, double beta_1, double beta_2, double decay, double epsilon, const Tensor* skip) {
+                      double lr, double beta_1, double beta_2, double decay, double epsilon, const Tensor* scale,
+                      const Tensor* skip) {
   return guarded([&] {
     c10::NoGradGuard no_grad;
-    at::_fused_adamw_({*parameter}, {gradient->contiguous()}, {*first}, {*second}, {}, {*step}, lr, beta_1, beta_2,
-                      decay, epsilon, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/std::nullopt, *skip);
+    auto plain = gradient->contiguous();
+    auto in_kernel = scale ? std::optional<Tensor>(*scale) : std::nullopt;
+    // The kernel writes what it has scaled back: not where another parameter's gradient shares the memory.
+    if (scale && plain.storage().use_count() > 1) {
+      plain = plain / *scale;
+      in_kernel = std::nullopt;
+    }
+    at::_fused_adamw_({*parameter}, {plain}, {*first}, {*second}, {}, {*step}, lr, beta_1, beta_2,
+                      decay, epsilon, /*amsgrad=*/false, /*maximize=*/false, in_kernel, *skip);
   });
 }
 

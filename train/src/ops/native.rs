@@ -4,7 +4,7 @@
 #![expect(unsafe_code, reason = "LibTorch is a C++ library")]
 
 use std::ffi::{CStr, c_char};
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 
 use tch::Tensor;
 
@@ -38,6 +38,7 @@ unsafe extern "C" {
         beta_2: f64,
         decay: f64,
         epsilon: f64,
+        scale: *const Raw,
         skip: *const Raw,
     ) -> *const c_char;
     fn lcl_pinned(host: *const Raw, output: *mut *mut Raw) -> *const c_char;
@@ -127,14 +128,15 @@ pub(crate) struct Rates {
     pub(crate) epsilon: f64,
 }
 
-/// One parameter's AdamW step in place, moments too. `step` is a float32 scalar, 1 for the first; where `skip`, another,
-/// is 1 nothing happens.
+/// One parameter's AdamW step in place, moments too. `step` is a float32 scalar, 1 for the first; the gradient is
+/// divided by `scale`, which may change it, and where `skip` is 1 nothing happens: both float32 scalars.
 pub(super) fn adamw(
     parameter: &mut Tensor,
     gradient: &Tensor,
     [first, second]: [&mut Tensor; 2],
     step: &Tensor,
     rates: Rates,
+    scale: Option<&Tensor>,
     skip: &Tensor,
 ) {
     // SAFETY: tensors outlive the call; those that change are borrowed mutably.
@@ -150,6 +152,7 @@ pub(super) fn adamw(
             rates.beta_2,
             rates.decay,
             rates.epsilon,
+            scale.map_or(null(), raw),
             raw(skip),
         )
     });

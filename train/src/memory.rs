@@ -36,17 +36,14 @@ pub fn complaint(panic: &(dyn Any + Send)) -> Option<String> {
         (None, Some(text)) => text,
         (None, None) => return None,
     };
-    let about_memory = |line: &&str| SAYS.iter().any(|says| line.contains(says));
-    let line = text.lines().find(about_memory)?;
+    // `unwrap` prints what it was given with its line breaks spelled out; behind the first is C++'s own stack.
+    let mut pieces = text.lines().flat_map(|line| line.split("\\n"));
+    let line = pieces.find(|piece| SAYS.iter().any(|says| piece.contains(says)))?;
     // C++ puts the place in its own source in front; `unwrap` puts the name of an error type there.
     let from = ["CUDA out of memory", "DefaultCPUAllocator"]
         .iter()
         .find_map(|says| line.find(says));
-    Some(
-        line[from.unwrap_or(0)..]
-            .trim_end_matches(['"', ')'])
-            .to_owned(),
-    )
+    Some(line[from.unwrap_or(0)..].trim_end_matches("\")").to_owned())
 }
 
 #[cfg(test)]
@@ -66,6 +63,7 @@ mod tests {
             "{said}"
         );
         assert!(said.contains("recompute = true"));
+        assert!(!said.contains("more)"), "{said}");
         assert_eq!(guarded(|| 7), Ok(7));
         let other = catch_unwind(|| guarded(|| panic!("a bug")));
         assert!(other.is_err());

@@ -15,7 +15,6 @@ use crate::data::{DataError, Prepared};
 use crate::device::{DeviceError, DeviceName};
 use crate::init::fixed_model;
 use crate::loss::{Counts, LossConfig};
-use crate::memory::{TooLittleMemory, guarded};
 use crate::model::ModelShape;
 use crate::model::shape::Preset;
 use crate::ops::{Compute, Precision};
@@ -35,8 +34,6 @@ pub enum BenchError {
     Data(#[from] DataError),
     #[error(transparent)]
     Step(#[from] StepError),
-    #[error(transparent)]
-    Memory(#[from] TooLittleMemory),
     #[error(
         "--context {context} cannot hold an image of {slots} slots and its text, or is beyond the model's {most}"
     )]
@@ -141,8 +138,8 @@ impl Bench {
         if let Some(path) = &self.save {
             save(&batch, path)?;
         }
-        let peak = guarded(|| matrix_product_peak(self.device, &device, self.precision))?;
-        let (counts, first, seconds) = guarded(|| self.time(&batch, &shape, &device))??;
+        let peak = matrix_product_peak(self.device, &device, self.precision);
+        let (counts, first, seconds) = self.time(&batch, &shape, &device)?;
         let seconds = Spread::of(seconds);
         let flops = flops::of_step(&shape, &vocabulary(self.model), &batch, counts);
         let (images, tokens) = (first.images, first.tokens);
@@ -255,7 +252,7 @@ fn matrix_product_peak(name: DeviceName, device: &Device, precision: Precision) 
 /// Of the GPU since the last `reset`; else of the process since it began.
 fn peak_memory(device: &Device, reset: bool) -> u64 {
     #[cfg(feature = "tch")]
-    if let Some((peak, _)) = crate::ops::transfer::memory(device, reset) {
+    if let Some(peak) = crate::ops::transfer::peak_memory(device, reset) {
         return peak;
     }
     let _ = (device, reset);

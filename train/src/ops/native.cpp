@@ -142,18 +142,16 @@ const char* lcl_event_wait(const c10::Event* event) {
 
 void lcl_event_free(c10::Event* event) { delete event; }
 
-// Most bytes that tensors have held at one time since the last reset, and bytes of the whole device.
-const char* lcl_memory(int64_t device, bool reset, int64_t* peak, int64_t* total) {
+// Most bytes that tensors have held at one time since the last reset.
+const char* lcl_peak_memory(int64_t device, bool reset, int64_t* peak) {
   return guarded([&] {
     auto* allocator = c10::getDeviceAllocator(c10::DeviceType::CUDA);
     auto index = static_cast<c10::DeviceIndex>(device);
-    *peak = *total = 0;
     // Before the first tensor there is nothing to ask.
     if (!allocator->initialized()) return;
     if (reset) allocator->resetPeakStats(index);
     auto stats = allocator->getDeviceStats(index);
     *peak = stats.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
-    *total = static_cast<int64_t>(allocator->getMemoryInfo(index).second);
   });
 }
 }

@@ -47,7 +47,7 @@ unsafe extern "C" {
     fn lcl_event_query(event: *const Raw, done: *mut bool) -> *const c_char;
     fn lcl_event_wait(event: *const Raw) -> *const c_char;
     fn lcl_event_free(event: *mut Raw);
-    fn lcl_memory(device: i64, reset: bool, peak: *mut i64, total: *mut i64) -> *const c_char;
+    fn lcl_peak_memory(device: i64, reset: bool, peak: *mut i64) -> *const c_char;
 }
 
 fn raw(tensor: &Tensor) -> *const Raw {
@@ -213,10 +213,10 @@ impl Drop for Event {
     }
 }
 
-/// Bytes on GPU `device`: the most that tensors have held since the last `reset`, and what it has.
-pub(super) fn memory(device: usize, reset: bool) -> (u64, u64) {
-    let (mut peak, mut total) = (0, 0);
-    // SAFETY: two integers are written.
-    check(unsafe { lcl_memory(device as i64, reset, &raw mut peak, &raw mut total) });
-    (peak as u64, total as u64)
+/// The most bytes that tensors have held on GPU `device` since the last `reset`.
+pub(super) fn peak_memory(device: usize, reset: bool) -> u64 {
+    let mut peak = 0;
+    // SAFETY: an integer is written.
+    check(unsafe { lcl_peak_memory(device as i64, reset, &raw mut peak) });
+    peak as u64
 }

@@ -155,9 +155,9 @@ pub(crate) fn scalar(value: f64, device: &Device) -> tch::Tensor {
     tch::Tensor::full([0_i64; 0], value, (Kind::Float, place.into()))
 }
 
-/// Bytes: the most that tensors have held since the last `reset`, and what the GPU has. None elsewhere.
-pub(crate) fn memory(device: &Device, reset: bool) -> Option<(u64, u64)> {
-    gpu(device).map(|index| native::memory(index, reset))
+/// The most bytes that tensors have held on a GPU since the last `reset`; none elsewhere.
+pub(crate) fn peak_memory(device: &Device, reset: bool) -> Option<u64> {
+    gpu(device).map(|index| native::peak_memory(index, reset))
 }
 
 #[cfg(test)]

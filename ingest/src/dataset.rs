@@ -109,10 +109,30 @@ impl Dataset {
         Ok(dataset)
     }
 
-    fn join(&self, ours: &Header) -> Result<(), DatasetError> {
+    /// Opens a dataset that is there, as it is.
+    pub(crate) fn existing(root: &Path) -> Result<(Self, Header), DatasetError> {
+        let dataset = Self {
+            root: root.to_owned(),
+        };
+        let header = dataset.header()?;
+        for folder in ["", COMMITS_DIR, MANIFESTS_DIR, FETCH_DIR] {
+            let path = dataset.path(folder);
+            durable::sweep(&path).map_err(|source| DatasetError::Io { path, source })?;
+        }
+        Ok((dataset, header))
+    }
+
+    fn header(&self) -> Result<Header, DatasetError> {
         let path = self.path(HEADER_FILE);
         let json = fs::read(&path).map_err(|source| DatasetError::Io { path, source })?;
-        let joined = Header::from_json(&json).and_then(|theirs| ours.check_joins(&theirs));
+        Header::from_json(&json).map_err(|source| DatasetError::Header {
+            path: self.root.clone(),
+            source,
+        })
+    }
+
+    fn join(&self, ours: &Header) -> Result<(), DatasetError> {
+        let joined = ours.check_joins(&self.header()?);
         joined.map_err(|source| DatasetError::Header {
             path: self.root.clone(),
             source,

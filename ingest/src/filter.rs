@@ -1,4 +1,4 @@
-//! A page to a draft: which images to ask for, and what became of the others before anything was asked.
+//! An MMC4 page to a draft: which images to ask for, and what became of the others before anything was asked.
 //!
 //! ```text
 //! similarity ≥ threshold → one for each sentence, drawn → the first max_images by sentence
@@ -9,72 +9,37 @@ use lcl_schemas::outcome::Outcome;
 use sha2::{Digest, Sha256};
 
 use crate::config::Rules;
+use crate::draft::{Draft, DraftImage, DraftPlace, ImageState, Match};
 use crate::source::mmc4::{Page, PageImage};
-
-/// A document whose images are still to be had.
-#[derive(Debug)]
-pub(crate) struct Draft {
-    pub(crate) id: String,
-    pub(crate) url: String,
-    pub(crate) places: Vec<DraftPlace>,
-}
-
-/// One of its places.
-#[derive(Debug)]
-pub(crate) enum DraftPlace {
-    Text(String),
-    Image(DraftImage),
-}
-
-/// An image to ask for, or one that a rule left out.
-#[derive(Debug)]
-pub(crate) struct DraftImage {
-    pub(crate) page: PageImage,
-    /// The place of its sentence.
-    pub(crate) sentence_place: u32,
-    /// Which rule left it out.
-    pub(crate) dropped: Option<Outcome>,
-}
-
-impl Draft {
-    pub(crate) fn images(&self) -> impl Iterator<Item = &DraftImage> {
-        self.places.iter().filter_map(|place| match place {
-            DraftPlace::Image(image) => Some(image),
-            DraftPlace::Text(_) => None,
-        })
-    }
-
-    /// Images that no rule left out.
-    pub(crate) fn wanted(&self) -> usize {
-        self.images()
-            .filter(|image| image.dropped.is_none())
-            .count()
-    }
-}
 
 /// Lays out a page's places and decides on its images.
 pub(crate) fn draft(page: Page, id: String, rules: &Rules) -> Draft {
-    let dropped = decide(&page.images, &id, rules);
+    let states = decide(&page.images, &id, rules);
     let mut by_sentence: Vec<Vec<(PageImage, Option<Outcome>)>> = Vec::new();
     by_sentence.resize_with(page.sentences.len(), Vec::new);
-    for (image, dropped) in page.images.into_iter().zip(dropped) {
+    for (image, dropped) in page.images.into_iter().zip(states) {
         by_sentence[image.sentence].push((image, dropped));
     }
     let mut places = Vec::new();
     for (sentence, images) in page.sentences.into_iter().zip(by_sentence) {
-        let sentence_place = (places.len() + images.len()) as u32;
-        places.extend(images.into_iter().map(|(page, dropped)| {
+        let place = (places.len() + images.len()) as u32;
+        places.extend(images.into_iter().map(|(image, dropped)| {
             DraftPlace::Image(DraftImage {
-                page,
-                sentence_place,
-                dropped,
+                url: image.url,
+                alt: None,
+                matched: Some(Match {
+                    place,
+                    similarity: Some(image.similarity as f32),
+                }),
+                state: dropped.map_or(ImageState::Wanted(image.locator), ImageState::left_out),
             })
         }));
         places.push(DraftPlace::Text(sentence));
     }
     Draft {
         id,
-        url: page.url,
+        url: Some(page.url),
+        language: None,
         places,
     }
 }
@@ -106,7 +71,7 @@ fn decide(images: &[PageImage], id: &str, rules: &Rules) -> Vec<Option<Outcome>>
         }
         kept = drawn;
     }
-    for &i in kept.iter().skip(rules.max_images) {
+    for &i in kept.iter().skip(rules.max_images.unwrap_or(usize::MAX)) {
         dropped[i] = Some(Outcome::OverLimit);
     }
     dropped
@@ -120,10 +85,16 @@ fn ticket(id: &str, sentence: usize, image: usize) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SourceKind;
+    use crate::draft::Locator;
+
+    fn rules() -> Rules {
+        Rules::default().resolved(SourceKind::Mmc4)
+    }
 
     fn image(sentence: usize, similarity: f64) -> PageImage {
         PageImage {
-            locator: String::new(),
+            locator: Locator::Name(String::new()),
             url: None,
             sentence,
             similarity,
@@ -132,14 +103,14 @@ mod tests {
 
     #[test]
     fn an_image_at_the_threshold_stays() {
-        let found = decide(&[image(0, 0.24), image(1, 0.2399)], "a", &Rules::default());
+        let found = decide(&[image(0, 0.24), image(1, 0.2399)], "a", &rules());
         assert_eq!(found, [None, Some(Outcome::BelowSimilarity)]);
     }
 
     #[test]
     fn the_first_six_by_sentence_stay_whatever_their_order_in_the_list() {
         let images: Vec<_> = (0..8).rev().map(|sentence| image(sentence, 0.3)).collect();
-        let found = decide(&images, "a", &Rules::default());
+        let found = decide(&images, "a", &rules());
         let over = Some(Outcome::OverLimit);
         assert_eq!(found[..2], [over.clone(), over]);
         assert!(found[2..].iter().all(Option::is_none));
@@ -152,8 +123,8 @@ mod tests {
         let mut wins = [0; 4];
         for document in 0..4000 {
             let id = document.to_string();
-            let found = decide(&images, &id, &Rules::default());
-            assert_eq!(found, decide(&images, &id, &Rules::default()));
+            let found = decide(&images, &id, &rules());
+            assert_eq!(found, decide(&images, &id, &rules()));
             let winner = found.iter().position(Option::is_none).expect("one is kept");
             wins[winner] += 1;
             assert_eq!(found.iter().flatten().count(), 3);
@@ -171,16 +142,16 @@ mod tests {
             sentences: vec!["x".into(), "y".into()],
             images: vec![image(1, 0.3), image(0, 0.3), image(1, 0.1)],
         };
-        let draft = draft(page, "a".into(), &Rules::default());
+        let draft = draft(page, "a".into(), &rules());
         let shape: Vec<_> = draft
             .places
             .iter()
             .map(|place| match place {
                 DraftPlace::Text(_) => None,
-                DraftPlace::Image(image) => Some(image.sentence_place),
+                DraftPlace::Image(image) => image.matched.map(|matched| matched.place),
             })
             .collect();
         assert_eq!(shape, [Some(1), None, Some(4), Some(4), None]);
-        assert_eq!(draft.wanted(), 2);
+        assert_eq!(draft.wanted().count(), 2);
     }
 }

@@ -1,9 +1,11 @@
 //! Documents on their way: images are asked for on the runtime, pixels and tokens are worked on by threads.
 //!
 //! ```text
-//! reader ─► one task a document ─► fetch ─► Store ─┐                      ┌─► reorder ─► rows ─► shards
-//!                ▲   └──────────────────► LayOut ──┼─► worker threads ────┘    (the writer's thread)
-//!                └─────────── stored image ◄───────┘
+//! reader ─► Draft ─────────────────────────────────┐                      ┌─► reorder ─► rows ─► shards
+//!           one task a document ─► fetch ─► Store ─┼─► worker threads ────┘    (the writer's thread)
+//!             ▲   ▲  └──────────────────► LayOut ──┘     │ │
+//!             │   └───────────── stored image ◄──────────┘ │
+//!             └───────────────── draft ◄───────────────────┘
 //! ```
 
 use std::sync::Arc;
@@ -12,30 +14,54 @@ use std::time::Instant;
 use crossbeam::channel::{Receiver, Sender};
 use lcl_schemas::outcome::{DocumentOutcome, Outcome};
 use lcl_schemas::tokenizer::Tokenizer;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
+use crate::draft::{Answer, Draft, Locator, Unusable};
 use crate::fetch::log::Request;
 use crate::fetch::{Body, Fetcher};
-use crate::filter::Draft;
 use crate::image::Images;
-use crate::source::mmc4::PageImage;
+use crate::source::Drafter;
+use crate::source::records::Record;
 use crate::stages::{Stage, Stages};
-use crate::tokenize::{self, Answer};
+use crate::tokenize;
 use crate::unit::{Item, Ticket, What};
 
 /// What every document's task needs. The workers stop when the last one drops it.
 pub(crate) struct Shared {
-    pub(crate) fetcher: Fetcher,
-    /// Holds one `Store` for each image place and one `LayOut` for each document: sending never waits, so it never
-    /// holds up the runtime.
+    pub(crate) fetcher: Arc<Fetcher>,
+    /// Holds one `Store` for each image place and one `Draft` or `LayOut` for each document: sending never waits, so it
+    /// never holds up the runtime.
     pub(crate) work: Sender<Work>,
     pub(crate) stages: Arc<Stages>,
+    pub(crate) runtime: Handle,
+}
+
+impl Shared {
+    /// Has a record read by whoever has time.
+    pub(crate) fn draft(self: Arc<Self>, record: Record, ticket: Ticket) {
+        let work = self.work.clone();
+        let shared = self;
+        // The workers outlive every `Shared`.
+        let _ = work.send(Work::Draft {
+            record,
+            ticket,
+            shared,
+        });
+    }
 }
 
 /// Work for a thread.
 pub(crate) enum Work {
+    /// Read a document out of its record.
+    Draft {
+        record: Record,
+        ticket: Ticket,
+        /// Travels with the document: a worker that kept one would wait for itself.
+        shared: Arc<Shared>,
+    },
     /// Decode, reduce, encode.
     Store {
         body: Body,
@@ -53,10 +79,9 @@ pub(crate) enum Work {
 /// Asks for all images of a document at once and hands it on.
 pub(crate) async fn gather(shared: Arc<Shared>, draft: Draft, ticket: Ticket) {
     let mut asked = JoinSet::new();
-    let wanted = draft.images().filter(|image| image.dropped.is_none());
-    for (index, image) in wanted.enumerate() {
-        let (shared, image) = (shared.clone(), image.page.clone());
-        asked.spawn(async move { (index, obtain(&shared, &image).await) });
+    for (index, locator) in draft.wanted().enumerate() {
+        let (shared, locator) = (shared.clone(), locator.clone());
+        asked.spawn(async move { (index, obtain(&shared, &locator).await) });
     }
     let mut obtained = Vec::with_capacity(asked.len());
     while let Some(done) = asked.join_next().await {
@@ -75,9 +100,9 @@ pub(crate) async fn gather(shared: Arc<Shared>, draft: Draft, ticket: Ticket) {
     let _ = shared.work.send(work);
 }
 
-async fn obtain(shared: &Shared, image: &PageImage) -> (Answer, Option<Request>) {
+async fn obtain(shared: &Shared, locator: &Locator) -> (Answer, Option<Request>) {
     let begun = Instant::now();
-    let fetched = shared.fetcher.fetch(image).await;
+    let fetched = shared.fetcher.fetch(locator).await;
     shared.stages.add(Stage::Fetch, begun.elapsed());
     let answer = match fetched.body {
         Err(outcome) => Err(outcome),
@@ -106,8 +131,38 @@ pub(crate) fn work(
     rows: &Sender<Item>,
 ) {
     let mut images = Images::new(config);
+    let drafter = Drafter::new(config);
     for work in work {
         match work {
+            Work::Draft {
+                record,
+                ticket,
+                shared,
+            } => {
+                let drafted = stages.time(Stage::Read, || drafter.draft(record, &ticket));
+                let what = match drafted {
+                    Ok(draft) if draft.possible() >= config.rules.min_images => {
+                        let runtime = shared.runtime.clone();
+                        runtime.spawn(gather(shared, draft, ticket));
+                        continue;
+                    }
+                    Ok(draft) => What::LeftOut {
+                        outcome: DocumentOutcome::TooFewImages,
+                        images: draft.left_out(),
+                    },
+                    // Most records of an archive: counted, not spoken of.
+                    Err(Unusable {
+                        outcome: outcome @ DocumentOutcome::NotAPage,
+                        ..
+                    }) => What::LeftOut {
+                        outcome,
+                        images: Vec::new(),
+                    },
+                    Err(Unusable { outcome, detail }) => What::Fault { outcome, detail },
+                };
+                // The writer hangs up only on its own error, which it reports.
+                let _ = rows.send(Item { ticket, what });
+            }
             Work::Store { body, reply } => {
                 let answer = images.store(body.bytes, stages);
                 // Only now may the next image take its place.
@@ -122,7 +177,7 @@ pub(crate) fn work(
                 ticket,
             } => {
                 let row = stages.time(Stage::Tokenize, || {
-                    tokenize::row(draft, answers, config.source.name(), tokenizer)
+                    tokenize::row(draft, answers, &ticket.unit.unit.source, tokenizer)
                 });
                 let what = match row {
                     Ok(row) => What::Row {
@@ -137,7 +192,7 @@ pub(crate) fn work(
                         ),
                     },
                 };
-                // The writer hangs up only on its own error, which it reports.
+                // As above.
                 let _ = rows.send(Item { ticket, what });
             }
         }

@@ -1,7 +1,7 @@
 //! Fetched bytes to a stored image, or to the reason why not.
 //!
 //! ```text
-//! bytes → guess → limits → decode → over white → resize → sRGB → upright → encode → hash
+//! bytes → guess → limits → decode (large JPEGs at a fraction) → over white → resize → sRGB → upright → encode → hash
 //! ```
 //! A JPEG that is sRGB, upright, small enough and not bloated keeps its bytes, once they were decoded.
 
@@ -20,8 +20,6 @@ use crate::config::{Config, Decode, Rules};
 use crate::stages::{Stage, Stages};
 use decode::Picture;
 
-/// JPEG quality of what is encoded here: at 256 pixels about 35 kB an image.
-const QUALITY: u8 = 90;
 /// A JPEG of more bytes than its pixels have carries something else along.
 const BLOATED_BYTES_PER_PIXEL: u64 = 3;
 
@@ -30,6 +28,8 @@ pub struct Images {
     limits: Decode,
     rules: Rules,
     image_size: u32,
+    quality: u8,
+    scaled: lcl_schemas::jpeg::Decoder,
     resizer: fast_image_resize::Resizer,
     hasher: hash::Perceptual,
 }
@@ -39,8 +39,10 @@ impl Images {
     pub fn new(config: &Config) -> Self {
         Self {
             limits: config.decode.clone(),
-            rules: config.rules.clone(),
+            rules: config.resolved_rules(),
             image_size: config.image_size,
+            quality: config.jpeg_quality,
+            scaled: lcl_schemas::jpeg::Decoder::default(),
             resizer: fast_image_resize::Resizer::new(),
             hasher: hash::Perceptual::new(),
         }
@@ -55,19 +57,22 @@ impl Images {
         // `self` outlives it: the resizer's buffers and the hasher's plans hold no picture between calls.
         catch_unwind(AssertUnwindSafe(|| self.try_store(bytes, stages))).unwrap_or_else(|_| {
             self.resizer = fast_image_resize::Resizer::new();
+            self.scaled = lcl_schemas::jpeg::Decoder::default();
             Err(Outcome::Corrupt)
         })
     }
 
     fn try_store(&mut self, bytes: Vec<u8>, stages: &Stages) -> Result<StoredImage, Outcome> {
-        let picture = stages.time(Stage::Decode, || decode::decode(&bytes, &self.limits))?;
+        let picture = stages.time(Stage::Decode, || {
+            decode::decode(&bytes, &self.limits, self.image_size, &mut self.scaled)
+        })?;
         check(&picture, &self.rules)?;
         let (original_width, original_height) = picture.upright_size();
         let keeps = self.keeps_bytes(&bytes, &picture);
         let small = stages.time(Stage::Resize, || {
             let small = resize::shrink(&mut self.resizer, picture.pixels, self.image_size);
             let managed = colour::to_srgb(small?, picture.profile.as_ref());
-            Ok(resize::turn(managed, picture.orientation))
+            Ok::<_, Outcome>(resize::turn(managed, picture.orientation))
         })?;
         let phash = stages.time(Stage::Hash, || self.hasher.hash(&mut self.resizer, &small));
         let sha256 = stages.time(Stage::Hash, || hash::sha256(&bytes));
@@ -75,7 +80,7 @@ impl Images {
         let (width, height) = small.dimensions();
         let bytes = match keeps {
             true => bytes,
-            false => stages.time(Stage::Encode, || encode(&small))?,
+            false => stages.time(Stage::Encode, || encode(&small, self.quality))?,
         };
         Ok(StoredImage {
             sha256,
@@ -104,21 +109,22 @@ impl Images {
 fn check(picture: &Picture, rules: &Rules) -> Result<(), Outcome> {
     let (width, height) = picture.upright_size();
     let (short, long) = (width.min(height), width.max(height));
-    if short < rules.min_edge_px {
+    if short < rules.min_edge_px.unwrap_or(0) {
         return Err(Outcome::TooSmall);
     }
-    if rules.max_aspect > 0.0 && f64::from(long) > rules.max_aspect * f64::from(short) {
+    let most = rules.max_aspect.filter(|&most| most > 0.0);
+    if most.is_some_and(|most| f64::from(long) > most * f64::from(short)) {
         return Err(Outcome::Aspect);
     }
     Ok(())
 }
 
-fn encode(picture: &image::RgbImage) -> Result<Vec<u8>, Outcome> {
+fn encode(picture: &image::RgbImage, quality: u8) -> Result<Vec<u8>, Outcome> {
     let (width, height) = picture.dimensions();
     // JPEG counts a side in 16 bits: a strip that stays longer than that has no stored form.
     let side = |pixels| u16::try_from(pixels).map_err(|_| Outcome::Unsupported);
     let mut bytes = Vec::new();
-    jpeg_encoder::Encoder::new(&mut bytes, QUALITY)
+    jpeg_encoder::Encoder::new(&mut bytes, quality)
         .encode(
             picture,
             side(width)?,
@@ -318,8 +324,8 @@ mod tests {
     #[test]
     fn rules_of_size_and_shape_go_by_the_original() {
         let mut images = images();
-        images.rules.min_edge_px = 50;
-        images.rules.max_aspect = 2.0;
+        images.rules.min_edge_px = Some(50);
+        images.rules.max_aspect = Some(2.0);
         let mut store = |width, height| {
             let bytes = bytes_of(gradient(width, height), ImageFormat::Png);
             images

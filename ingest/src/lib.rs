@@ -7,16 +7,23 @@
 //! without being counted. Two runs give the same rows, whatever the network and the threads did.
 
 pub mod config;
+mod crawl;
 mod dataset;
+mod draft;
 mod durable;
 mod fetch;
 mod filter;
 mod flow;
+#[doc(hidden)]
+pub mod fuzzed;
 pub mod image;
+mod intake;
 mod pipeline;
 mod plan;
+pub mod preview;
 mod progress;
 mod reader;
+pub mod redo;
 pub mod report;
 mod shard_file;
 mod source;
@@ -25,23 +32,28 @@ mod tokenize;
 mod unit;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use lcl_schemas::dataset::{Commit, HeaderError, Unit};
+use lcl_schemas::dataset::{Commit, FETCH_DIR, HeaderError, Unit};
 use lcl_schemas::tokenizer::{Tokenizer, TokenizerError};
 
+use config::SourceKind;
 pub use config::{Config, ConfigError};
+pub use crawl::CrawlError;
 use dataset::Dataset;
 pub use dataset::DatasetError;
-pub use fetch::ClientError;
+pub use fetch::{ClientError, OptOut};
 use pipeline::Pipeline;
 pub use plan::PlanError;
-use plan::{Plan, Selection};
+use plan::{Input, Plan, Selection};
 use progress::Counts;
+use reader::{Reader, Reading};
 pub use report::Report;
 use stages::Stages;
+use write::Written;
 
 /// Why a run cannot be done.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +73,20 @@ pub enum IngestError {
     /// The HTTP client cannot be set up.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// A crawl cannot go on.
+    #[error(transparent)]
+    Crawl(#[from] CrawlError),
+    /// A row of the dataset cannot be read back.
+    #[error(transparent)]
+    Redo(#[from] redo::RedoError),
+    /// Nobody can listen there.
+    #[error("metrics: cannot listen at {address}: {source}")]
+    Metrics {
+        /// As configured.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The system gives no threads.
     #[error("cannot start threads: {0}")]
     Runtime(std::io::Error),
@@ -83,6 +109,7 @@ impl IngestError {
         matches!(
             self,
             Self::Config(_)
+                | Self::Crawl(CrawlError::Seed(_))
                 | Self::Plan(PlanError::Rules { .. })
                 | Self::Dataset(DatasetError::Header {
                     source: HeaderError::Differs { .. },
@@ -100,6 +127,11 @@ pub fn run(config: &Config) -> Result<Report, IngestError> {
     let begun = Instant::now();
     config.validate()?;
     let tokenizer = config.load_tokenizer()?;
+    let mut pages = BTreeMap::new();
+    if config.source == SourceKind::Crawl {
+        Dataset::open(config, &tokenizer)?;
+        pages = crawl::run(config)?.pages;
+    }
     let mut plan = Plan::of(config)?;
     let dataset = Dataset::open(config, &tokenizer)?;
     plan.note_done(config, &dataset, &dataset.live_commits()?)?;
@@ -108,16 +140,23 @@ pub fn run(config: &Config) -> Result<Report, IngestError> {
         plan.inputs.iter().map(|input| input.bytes).sum(),
         Ordering::Relaxed,
     );
-    let (reading, written) = run.pipeline().run(&plan.inputs, Selection::All)?;
+    let (reading, written) = run.read(&plan.inputs, Selection::All)?;
     let manifest = dataset.write_manifest()?;
-    Ok(Report {
+    let archived = plan.archived();
+    let report = Report {
         manifest,
         units_skipped: reading.units_skipped + written.units_lost,
         failed_inputs: [plan.failed, reading.failed].concat(),
         repeated_inputs: plan.repeated,
         fetched_bytes: run.counts.bytes(),
+        pages,
+        archived,
         ..Report::of(&written.commits, &run.stages, begun.elapsed())
-    })
+    };
+    if report.units_done > 0 {
+        run.write_report(&report)?;
+    }
+    Ok(report)
 }
 
 /// Does one unit, wherever in its input it begins, and gives its commit; a unit that has one is not done again. The
@@ -144,9 +183,7 @@ pub fn run_unit(unit: &Unit, config: &Config) -> Result<Commit, IngestError> {
         .find(|input| input.identity == unit.input);
     let input = input.ok_or_else(|| IngestError::UnknownInput(unit.input.clone()))?;
     let run = Run::new(config, &tokenizer, &dataset);
-    let (reading, _) = run
-        .pipeline()
-        .run(std::slice::from_ref(&input), Selection::Only(unit.first))?;
+    let (reading, _) = run.read(std::slice::from_ref(&input), Selection::Only(unit.first))?;
     committed()?.ok_or_else(|| {
         let detail = reading
             .failed
@@ -165,7 +202,7 @@ struct Run<'a> {
     config: &'a Config,
     tokenizer: &'a Tokenizer,
     dataset: &'a Dataset,
-    counts: Counts,
+    counts: Arc<Counts>,
     stages: Arc<Stages>,
 }
 
@@ -175,9 +212,39 @@ impl<'a> Run<'a> {
             config,
             tokenizer,
             dataset,
-            counts: Counts::default(),
+            counts: Arc::default(),
             stages: Arc::default(),
         }
+    }
+
+    /// Does the selected units of `inputs`.
+    fn read(
+        &self,
+        inputs: &[Input],
+        selection: Selection,
+    ) -> Result<(Reading, Written), IngestError> {
+        self.pipeline().run(|intake| {
+            let reader = Reader {
+                config: self.config,
+                counts: &self.counts,
+                intake,
+            };
+            reader.run(inputs, selection)
+        })
+    }
+
+    /// Beside the request logs: it differs from run to run.
+    fn write_report(&self, report: &Report) -> Result<(), DatasetError> {
+        let history = self.counts.history();
+        let page = report::page::Page {
+            title: &format!("Ingest into {}", self.config.out.display()),
+            report,
+            moments: &history.moments,
+            sites: &history.sites(),
+        };
+        let text = page.to_string();
+        self.dataset
+            .replace(FETCH_DIR, "report.html", text.as_bytes())
     }
 
     fn pipeline(&self) -> Pipeline<'_> {

@@ -12,9 +12,8 @@ use crate::config::Config;
 use crate::dataset::Dataset;
 use crate::fetch::{Fetcher, Limits};
 use crate::flow::{self, Shared};
-use crate::plan::{Input, Selection};
-use crate::progress::{self, Counts};
-use crate::reader::{Reader, Reading};
+use crate::intake::Intake;
+use crate::progress::{self, Counts, metrics};
 use crate::stages::Stages;
 use crate::unit::Gate;
 use crate::write::{Writer, Written};
@@ -27,34 +26,39 @@ pub(crate) struct Pipeline<'a> {
     pub(crate) config: &'a Config,
     pub(crate) tokenizer: &'a Tokenizer,
     pub(crate) dataset: &'a Dataset,
-    pub(crate) counts: &'a Counts,
+    pub(crate) counts: &'a Arc<Counts>,
     pub(crate) stages: Arc<Stages>,
 }
 
 impl Pipeline<'_> {
-    /// Does the selected units of `inputs`; what reading and writing came to.
-    pub(crate) fn run(
+    /// Does what `feed` lets in; what feeding and writing came to.
+    pub(crate) fn run<T: Send>(
         &self,
-        inputs: &[Input],
-        selection: Selection,
-    ) -> Result<(Reading, Written), IngestError> {
+        feed: impl FnOnce(Intake<'_>) -> T + Send,
+    ) -> Result<(T, Written), IngestError> {
         let settings = &self.config.flow;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(RUNTIME_THREADS)
             .enable_all()
             .build()
             .map_err(IngestError::Runtime)?;
+        if let Some(address) = self.config.metrics {
+            let serving = metrics::serve(address, self.counts.clone());
+            let bound = runtime.block_on(serving);
+            bound.map_err(|source| IngestError::Metrics { address, source })?;
+        }
         let (work_sender, work) = bounded(settings.images + settings.documents);
         let (rows_sender, rows) = bounded(settings.documents);
         let limits = Arc::new(Limits::new(settings.images, settings.image_bytes));
+        let fetcher = Arc::new(Fetcher::new(self.config, limits)?);
         let shared = Arc::new(Shared {
-            fetcher: Fetcher::new(self.config, limits)?,
+            fetcher: fetcher.clone(),
             work: work_sender,
             stages: self.stages.clone(),
+            runtime: runtime.handle().clone(),
         });
         let gate = Gate::new(settings);
         let writer = Writer {
-            config: self.config,
             dataset: self.dataset,
             counts: self.counts,
             stages: &self.stages,
@@ -67,26 +71,20 @@ impl Pipeline<'_> {
                     flow::work(self.config, self.tokenizer, &self.stages, &work, &rows)
                 });
             }
-            let reader = Reader {
-                config: self.config,
-                gate: &gate,
-                counts: self.counts,
-                runtime: runtime.handle().clone(),
-                shared,
-                rows: rows_sender,
-                next_number: 0,
-            };
-            let reading = scope.spawn(|| reader.run(inputs, selection));
-            scope.spawn(move || progress::show(self.config.progress, self.counts, &stopped));
+            let intake = Intake::new(&gate, runtime.handle().clone(), shared, rows_sender);
+            let feeding = scope.spawn(move || feed(intake));
+            scope.spawn(move || {
+                progress::show(self.config.progress, self.counts, &fetcher, &stopped);
+            });
             let written = writer.run(rows);
-            // On an error everybody upstream has to notice: the reader by the gate, tasks by their runtime's end.
+            // On an error everybody upstream has to notice: who feeds by the gate, tasks by their runtime's end.
             gate.close();
             runtime.shutdown_background();
             drop(stop);
-            let reading = reading
+            let fed = feeding
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            Ok((reading, written?))
+            Ok((fed, written?))
         })
     }
 }

@@ -4,19 +4,24 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use lcl_schemas::dataset::Commit;
 use sha2::{Digest, Sha256};
 
-use crate::config::Config;
+use crate::config::{Config, SourceKind};
+use crate::crawl;
 use crate::dataset::Dataset;
 use crate::report::FailedInput;
-use crate::source::records::{self, Record, RecordsError};
+use crate::source::holdings::Holdings;
+use crate::source::records::{Raw, Records, RecordsError, RecordsHash};
+use crate::source::{self, folder};
 
 /// Read from each end of a zip to tell it from others.
 const SAMPLE: u64 = 128 << 10;
-const ENDINGS: [&str; 3] = [".jsonl", ".jsonl.gz", ".jsonl.zip"];
+/// Records by which an archive is known.
+const ARCHIVE_BEGINNING: u32 = 4;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +34,9 @@ pub enum PlanError {
         /// How many more.
         others: usize,
     },
+    /// An archive cannot be looked through for images.
+    #[error("looking for images: {0}")]
+    Archive(String),
     /// The dataset has part of an input, made under other rules.
     #[error(
         "the dataset has {input} made with rules {key} = {theirs}, this run has {ours}: use the same, or another --out"
@@ -64,6 +72,8 @@ pub(crate) struct Input {
     pub(crate) identity: String,
     /// 16 hex digits of all of it.
     pub(crate) content: String,
+    /// What lies with its pages.
+    pub(crate) holdings: Arc<Holdings>,
     /// Committed units by their first record.
     pub(crate) done: BTreeMap<u64, Done>,
     /// Generations of commits whose shards are gone, by their units' first record: those are done again.
@@ -120,16 +130,27 @@ impl Plan {
     /// Looks at everything that `config` names; what cannot be read is noted, and the rest goes on.
     pub(crate) fn of(config: &Config) -> Result<Self, PlanError> {
         let mut plan = Self::default();
-        for path in &config.inputs {
-            let limit = config.flow.max_record_bytes;
-            match path.is_dir() {
-                false => plan.add(path, limit),
-                true => match inside(path) {
-                    Ok(files) => files.iter().for_each(|file| plan.add(file, limit)),
+        let crawled = match config.source {
+            SourceKind::Crawl => crawl::archives(&config.out),
+            _ => Vec::new(),
+        };
+        let inputs = match config.source {
+            SourceKind::Crawl => &crawled,
+            _ => &config.inputs,
+        };
+        for path in inputs {
+            // A folder of pages is one input: its pages share their images.
+            match path.is_dir() && config.source != SourceKind::Html {
+                false => plan.add(config, path),
+                true => match folder::files(path, config.source.endings()) {
+                    Ok(files) => files
+                        .iter()
+                        .for_each(|file| plan.add(config, &path.join(file))),
                     Err(error) => plan.fail(path, &error),
                 },
             }
         }
+        plan.find_holdings(config)?;
         let mut failed = plan.failed.iter();
         match failed.next().filter(|_| plan.inputs.is_empty()) {
             None => Ok(plan),
@@ -140,8 +161,8 @@ impl Plan {
         }
     }
 
-    fn add(&mut self, path: &Path, limit: usize) {
-        let found = match look_at(path, limit) {
+    fn add(&mut self, config: &Config, path: &Path) {
+        let found = match look_at(config, path) {
             Ok(found) => found,
             Err(error) => return self.fail(path, &error),
         };
@@ -164,6 +185,46 @@ impl Plan {
         }
     }
 
+    /// Folders have their own, archives theirs together.
+    fn find_holdings(&mut self, config: &Config) -> Result<(), PlanError> {
+        match config.source {
+            SourceKind::Mmc4 => {}
+            SourceKind::Html => {
+                for input in &mut self.inputs {
+                    let folder = folder::beneath(&input.path);
+                    input.holdings = Arc::new(Holdings::folder(config, folder));
+                }
+            }
+            SourceKind::Warc | SourceKind::Crawl => {
+                let paths = self.inputs.iter().map(|input| input.path.as_path().into());
+                let holdings = Holdings::archives(config, &paths.collect::<Vec<_>>());
+                let holdings = holdings.map_err(|error| PlanError::Archive(error.to_string()))?;
+                let holdings = Arc::new(holdings);
+                for input in &mut self.inputs {
+                    input.holdings = holdings.clone();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What was found of images in archives, by name.
+    pub(crate) fn archived(&self) -> BTreeMap<&'static str, u64> {
+        let tally = self.inputs.first().and_then(|input| input.holdings.tally());
+        let Some(tally) = tally else {
+            return BTreeMap::new();
+        };
+        let counts = [
+            ("images", tally.images),
+            ("revisits", tally.revisits),
+            ("revisits of what is elsewhere", tally.unresolved),
+            ("not addressable", tally.unreachable),
+            ("cut short", tally.damaged),
+            ("too long", tally.too_long),
+        ];
+        counts.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
     fn fail(&mut self, path: &Path, error: &dyn std::fmt::Display) {
         self.failed.push(FailedInput {
             input: path.display().to_string(),
@@ -178,7 +239,7 @@ impl Plan {
         dataset: &Dataset,
         live: &[Commit],
     ) -> Result<(), PlanError> {
-        let rules = serde_json::to_value(&config.rules).expect("plain numbers");
+        let rules = serde_json::to_value(config.resolved_rules()).expect("plain numbers");
         for commit in live {
             let ours = commit.unit.source == config.source.name();
             let known = self.known.get(&commit.unit.input).filter(|_| ours);
@@ -221,24 +282,6 @@ fn same_rules(commit: &Commit, ours: &serde_json::Value) -> Result<(), PlanError
     Ok(())
 }
 
-/// A folder's inputs, sorted by name.
-fn inside(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let file = entry?.path();
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        if !name.starts_with('.') && ENDINGS.iter().any(|ending| name.ends_with(ending)) {
-            files.push(file);
-        }
-    }
-    if files.is_empty() {
-        let what = format!("no {} file in this folder", ENDINGS.join(" or "));
-        return Err(io::Error::new(io::ErrorKind::NotFound, what));
-    }
-    files.sort();
-    Ok(files)
-}
-
 /// Why an input cannot be looked at.
 #[derive(Debug, thiserror::Error)]
 enum LookError {
@@ -248,46 +291,91 @@ enum LookError {
     Records(#[from] RecordsError),
 }
 
-fn look_at(path: &Path, limit: usize) -> Result<Input, LookError> {
-    // Read twice, and a zip from its end: a pipe gives neither.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("not a regular file").into());
-    }
-    let mut file = File::open(path)?;
-    let bytes = file.metadata()?.len();
-    let content = content(path, &mut file, bytes)?;
-    let first = records::read(path, limit, &AtomicU64::new(0), |mut records| {
-        records.next()
-    })?;
-    let identity = match first {
-        Some(Record {
-            bytes: Some(bytes), ..
-        }) => short(Sha256::digest(bytes)),
-        // Too long to be kept, or none: known by all of the file.
-        _ => content.clone(),
+fn look_at(config: &Config, path: &Path) -> Result<Input, LookError> {
+    let (bytes, content) = match config.source {
+        SourceKind::Html => folder_content(path)?,
+        SourceKind::Mmc4 | SourceKind::Warc | SourceKind::Crawl => file_content(path)?,
     };
+    let unseen = AtomicU64::new(0);
+    let identity = source::read(config, path, &unseen, |records| match config.source {
+        SourceKind::Crawl => place_in_crawl(path, records),
+        _ => beginning(records),
+    })?;
+    let identity = identity.unwrap_or_else(|| content.clone());
     Ok(Input {
         path: path.to_owned(),
         name: path.display().to_string(),
         bytes,
         identity,
         content,
+        holdings: Arc::new(Holdings::nothing()),
         done: BTreeMap::new(),
         lost: BTreeMap::new(),
     })
 }
 
+/// 16 hex digits of the first record, unless it was too long to be kept, or is damaged. Archives begin with what says who
+/// made them, and the request for a page before the page: there it takes more to tell one from another.
+fn beginning(mut records: Records<'_>) -> Result<Option<String>, RecordsError> {
+    let mut hash = RecordsHash::default();
+    let mut seen = 0;
+    while let Some(record) = records.next()? {
+        if matches!(record.raw, Raw::TooLong | Raw::Lost(_)) {
+            break;
+        }
+        hash.add(&record);
+        seen += 1;
+        if seen == ARCHIVE_BEGINNING || !matches!(record.raw, Raw::Capture(_)) {
+            break;
+        }
+    }
+    Ok((seen > 0).then(|| hash.hex()[..16].to_owned()))
+}
+
+/// A crawl's archives are known by their first page and their number: their bytes hold the time of the crawl.
+fn place_in_crawl(path: &Path, mut records: Records<'_>) -> Result<Option<String>, RecordsError> {
+    let mut hash = Sha256::new();
+    hash.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+    while let Some(record) = records.next()? {
+        if let Raw::Capture(capture) = record.raw
+            && let Some(url) = &capture.target_uri
+        {
+            hash.update(url);
+            break;
+        }
+    }
+    Ok(Some(short(hash.finalize())))
+}
+
+/// All of a folder's pages, and what they are called.
+fn folder_content(root: &Path) -> io::Result<(u64, String)> {
+    let (mut bytes, mut hash) = (0, Sha256::new());
+    let folder = folder::beneath(root);
+    for page in folder::pages(root)? {
+        hash.update(page.as_os_str().as_encoded_bytes());
+        hash.update(b"\0");
+        bytes += io::copy(&mut File::open(folder.join(page))?, &mut hash)?;
+    }
+    Ok((bytes, short(hash.finalize())))
+}
+
 /// By all of it, at the price of reading it once more; for a zip, whose end holds its member's size and checksum, by its size
 /// and both ends.
-fn content(path: &Path, file: &mut File, bytes: u64) -> io::Result<String> {
+fn file_content(path: &Path) -> io::Result<(u64, String)> {
+    // Read twice, and a zip from its end: a pipe gives neither.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut file = File::open(path)?;
+    let bytes = file.metadata()?.len();
     let mut hash = Sha256::new();
     if path.extension().is_some_and(|ending| ending == "zip") {
         hash.update(bytes.to_le_bytes());
         io::copy(&mut file.by_ref().take(SAMPLE), &mut hash)?;
         file.seek(SeekFrom::Start(bytes.saturating_sub(SAMPLE)))?;
     }
-    io::copy(file, &mut hash)?;
-    Ok(short(hash.finalize()))
+    io::copy(&mut file, &mut hash)?;
+    Ok((bytes, short(hash.finalize())))
 }
 
 fn short(digest: impl std::fmt::LowerHex) -> String {
@@ -316,6 +404,7 @@ mod tests {
             bytes: 0,
             identity: String::new(),
             content: String::new(),
+            holdings: Arc::new(Holdings::nothing()),
             done: done.collect(),
             lost: BTreeMap::new(),
         }

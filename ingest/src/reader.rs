@@ -1,34 +1,26 @@
-//! Inputs to drafts, in order: the thread that reads, numbers what it reads and lets it into the pipeline.
+//! Inputs to records, in order: the thread that reads, numbers what it reads and lets it into the pipeline.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crossbeam::channel::Sender;
 use lcl_schemas::dataset::Unit;
-use lcl_schemas::outcome::{DocumentOutcome, Outcome};
-use tokio::runtime::Handle;
 
 use crate::config::Config;
-use crate::filter::{self, Draft};
-use crate::flow::{Shared, gather};
+use crate::intake::Intake;
 use crate::plan::{Done, Input, Selection};
 use crate::progress::Counts;
 use crate::report::FailedInput;
-use crate::source::mmc4::{self, Unusable};
-use crate::source::records::{self, Record, Records, RecordsError, RecordsHash};
+use crate::source;
+use crate::source::records::{Records, RecordsError, RecordsHash};
 use crate::stages::Stage;
-use crate::unit::{Gate, Item, Ticket, UnitInfo, What};
+use crate::unit::{Carried, End, UnitInfo};
 
 /// Reads what is to be done and sends it on.
 pub(crate) struct Reader<'a> {
     pub(crate) config: &'a Config,
-    pub(crate) gate: &'a Gate,
     pub(crate) counts: &'a Counts,
-    pub(crate) runtime: Handle,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) rows: Sender<Item>,
-    pub(crate) next_number: u64,
+    pub(crate) intake: Intake<'a>,
 }
 
 /// What reading came to.
@@ -57,9 +49,8 @@ impl Reader<'_> {
                     .fetch_add(input.bytes, Ordering::Relaxed);
                 continue;
             }
-            let limit = self.config.flow.max_record_bytes;
-            let counts = self.counts;
-            let read = records::read(&input.path, limit, &counts.read_bytes, |records| {
+            let (config, counts) = (self.config, self.counts);
+            let read = source::read(config, &input.path, &counts.read_bytes, |records| {
                 self.input(records, input, selection, &mut reading)
             });
             match read {
@@ -122,6 +113,8 @@ impl Reader<'_> {
             input_name: input.name.clone(),
             input_sha256: input.content.clone(),
             generation: input.lost.get(&first).map_or(0, |lost| lost + 1),
+            holdings: input.holdings.clone(),
+            rules: serde_json::to_value(self.config.resolved_rules()).expect("plain numbers"),
         }
     }
 
@@ -139,7 +132,10 @@ impl Reader<'_> {
         while read < limit {
             let begun = Instant::now();
             let record = records.next();
-            self.shared.stages.add(Stage::Read, begun.elapsed());
+            self.intake
+                .shared()
+                .stages
+                .add(Stage::Read, begun.elapsed());
             let record = match record {
                 Ok(Some(record)) => record,
                 Ok(None) => break,
@@ -150,83 +146,21 @@ impl Reader<'_> {
                 }
             };
             hash.add(&record);
-            let bytes = record.bytes.as_ref().map_or(0, Vec::len);
-            let Some(admission) = self.runtime.block_on(self.gate.admit(bytes)) else {
+            let at = info.unit.first + read;
+            let Ok(ticket) = self.intake.ticket(info, at, record.len()) else {
                 return Ok(None);
             };
-            let ticket = Ticket {
-                _admission: Some(admission),
-                ..self.ticket(info, info.unit.first + read)
-            };
-            self.record(record, ticket);
+            self.intake.record(record, ticket);
             read += 1;
         }
-        let last = broken.is_none() && !records.has_more();
-        self.send(
-            info,
-            info.unit.first + read,
-            What::End {
-                records: read,
-                sha256: hash.hex(),
-                last,
-            },
-        );
-        broken.map_or(Ok(Some(read)), Err)
-    }
-
-    fn record(&mut self, record: Record, ticket: Ticket) {
-        let begun = Instant::now();
-        let drafted = self.draft(&record, &ticket);
-        self.shared.stages.add(Stage::Read, begun.elapsed());
-        let what = match drafted {
-            Err(Unusable { outcome, detail }) => What::Fault {
-                outcome,
-                detail: format!("{} line {}: {detail}", ticket.unit.input_name, record.line),
-            },
-            Ok(draft) if draft.wanted() < self.config.rules.min_images => {
-                let left_out = Outcome::DocumentLeftOut;
-                let images = draft
-                    .images()
-                    .map(|image| image.dropped.clone().unwrap_or(left_out.clone()));
-                What::LeftOut {
-                    images: images.collect(),
-                }
-            }
-            Ok(draft) => {
-                self.runtime
-                    .spawn(gather(self.shared.clone(), draft, ticket));
-                return;
-            }
+        let end = End {
+            records: read,
+            sha256: hash.hex(),
+            last: broken.is_none() && !records.has_more(),
+            carried: Carried::default(),
         };
-        // The writer hangs up only on its own error, which it reports.
-        let _ = self.rows.send(Item { ticket, what });
-    }
-
-    fn draft(&self, record: &Record, ticket: &Ticket) -> Result<Draft, Unusable> {
-        let line = record.bytes.as_deref().ok_or_else(|| Unusable {
-            outcome: DocumentOutcome::TooLong,
-            detail: format!("longer than {} bytes", self.config.flow.max_record_bytes),
-        })?;
-        let page = mmc4::parse(line, self.config.locate_by())?;
-        let id = ticket.unit.document_id(ticket.record);
-        Ok(filter::draft(page, id, &self.config.rules))
-    }
-
-    fn ticket(&mut self, unit: &Arc<UnitInfo>, record: u64) -> Ticket {
-        let number = self.next_number;
-        self.next_number += 1;
-        Ticket {
-            number,
-            unit: unit.clone(),
-            record,
-            _admission: None,
-        }
-    }
-
-    fn send(&mut self, info: &Arc<UnitInfo>, record: u64, what: What) {
-        let ticket = self.ticket(info, record);
-        // As above.
-        let _ = self.rows.send(Item { ticket, what });
+        self.intake.end(info, end);
+        broken.map_or(Ok(Some(read)), Err)
     }
 }
 

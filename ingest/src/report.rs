@@ -1,5 +1,8 @@
 //! What a run came to.
 
+pub(crate) mod page;
+mod words;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -18,6 +21,10 @@ pub struct Report {
     pub units_done: u64,
     /// Units that had one already, or got one from another run meanwhile.
     pub units_skipped: u64,
+    /// Pages of a crawl, in all its runs, by what became of asking for them.
+    pub pages: BTreeMap<Outcome, u64>,
+    /// Images that archives hold, and those in them that cannot be had.
+    pub archived: BTreeMap<&'static str, u64>,
     /// Records by what became of them.
     pub documents: BTreeMap<DocumentOutcome, u64>,
     /// Images of well-formed records by what became of them.
@@ -86,6 +93,13 @@ impl fmt::Display for Report {
         };
         line("units", "done", self.units_done.to_string())?;
         line("units", "already there", self.units_skipped.to_string())?;
+        for (outcome, count) in &self.pages {
+            let name = format!("{outcome} ({})", log::class(outcome));
+            line("pages", &name, count.to_string())?;
+        }
+        for (name, count) in &self.archived {
+            line("archived", name, count.to_string())?;
+        }
         for (outcome, count) in &self.documents {
             line("documents", outcome.name(), count.to_string())?;
         }
@@ -115,6 +129,16 @@ impl fmt::Display for Report {
             "images/s",
             "stored",
             format!("{:.0}", self.images_per_second),
-        )
+        )?;
+        for finding in words::findings(&self.images) {
+            let percent = 100.0 * finding.share;
+            writeln!(
+                f,
+                "\n{} images ({percent:.1} %): {}",
+                finding.images, finding.what
+            )?;
+            writeln!(f, "  {}", finding.advice)?;
+        }
+        Ok(())
     }
 }

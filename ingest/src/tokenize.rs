@@ -2,16 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use lcl_schemas::document::{Document, Image, Place, StoredImage};
+use lcl_schemas::document::{Document, Image, Place};
 use lcl_schemas::layout::{Layout, LayoutError, PlaceTokens};
 use lcl_schemas::outcome::Outcome;
 use lcl_schemas::row::Row;
 use lcl_schemas::tokenizer::{Tokenizer, TokenizerError};
 
-use crate::filter::{Draft, DraftPlace};
-
-/// What one image that was asked for came to.
-pub(crate) type Answer = Result<StoredImage, Outcome>;
+use crate::draft::{Answer, Draft, DraftPlace, ImageState};
 
 /// A text that cannot become ids.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +22,7 @@ pub(crate) enum TokenizeError {
     Panicked,
 }
 
-/// Puts `answers`, one for each image that no rule left out, in order, to their places and lays the ids out.
+/// Puts `answers`, one for each image that was asked for, in order, to their places and lays the ids out.
 pub(crate) fn row(
     draft: Draft,
     answers: Vec<Answer>,
@@ -43,29 +40,31 @@ fn document(draft: Draft, answers: Vec<Answer>, source: &str) -> Document {
     let places = draft.places.into_iter().map(|place| match place {
         DraftPlace::Text(text) => Place::Text(text),
         DraftPlace::Image(image) => {
-            let answer = match image.dropped {
-                Some(outcome) => Err(outcome),
-                None => answers.next().expect("one answer for each image asked for"),
+            let answer = match image.state {
+                ImageState::Settled(answer) => *answer,
+                ImageState::Wanted(_) => {
+                    answers.next().expect("one answer for each image asked for")
+                }
             };
             let (outcome, stored) = match answer {
                 Ok(stored) => (Outcome::Stored, Some(stored)),
                 Err(outcome) => (outcome, None),
             };
             Place::Image(Image {
-                url: image.page.url,
-                alt: None,
+                url: image.url,
+                alt: image.alt,
                 outcome,
                 stored,
-                similarity: Some(image.page.similarity as f32),
-                sentence: Some(image.sentence_place),
+                similarity: image.matched.and_then(|matched| matched.similarity),
+                sentence: image.matched.map(|matched| matched.place),
             })
         }
     });
     Document {
         id: draft.id,
         source: source.to_owned(),
-        url: Some(draft.url),
-        language: None,
+        url: draft.url,
+        language: draft.language,
         places: places.collect(),
     }
 }

@@ -1,8 +1,9 @@
 //! What passes between the threads: numbered, so that the writer can put it back in order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lcl_schemas::dataset::Unit;
+use lcl_schemas::dataset::{Fault, Unit};
 use lcl_schemas::outcome::{DocumentOutcome, Outcome};
 use lcl_schemas::row::Row;
 use sha2::{Digest, Sha256};
@@ -10,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Flow;
 use crate::fetch::log::Request;
+use crate::source::holdings::Holdings;
 
 /// A unit, and what people call its input.
 #[derive(Debug)]
@@ -17,8 +19,12 @@ pub(crate) struct UnitInfo {
     pub(crate) unit: Unit,
     pub(crate) input_name: String,
     pub(crate) input_sha256: String,
-    /// Of its commit: 0, or one more than that of a commit whose shards were lost.
+    /// Of its commit: 0, or one more than that of the commit that it supersedes.
     pub(crate) generation: u32,
+    /// What lies with its input's pages.
+    pub(crate) holdings: Arc<Holdings>,
+    /// What decided, as its commit says it.
+    pub(crate) rules: serde_json::Value,
 }
 
 impl UnitInfo {
@@ -51,19 +57,36 @@ pub(crate) enum What {
         row: Box<Row>,
         requests: Vec<Request>,
     },
-    /// A document with too few images, and what became of them.
-    LeftOut { images: Vec<Outcome> },
+    /// A document that is not written, and what becomes of its images.
+    LeftOut {
+        outcome: DocumentOutcome,
+        images: Vec<Outcome>,
+    },
     /// A record that could not be used.
     Fault {
         outcome: DocumentOutcome,
         detail: String,
     },
     /// The unit is whole.
-    End {
-        records: u64,
-        sha256: String,
-        last: bool,
-    },
+    End(Box<End>),
+}
+
+/// What its commit says of a unit beside its rows.
+#[derive(Debug, Default)]
+pub(crate) struct End {
+    pub(crate) records: u64,
+    pub(crate) sha256: String,
+    pub(crate) last: bool,
+    /// What the commit that it supersedes says of records that are no rows.
+    pub(crate) carried: Carried,
+}
+
+/// Counts and faults of records that are not done again.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    pub(crate) documents: BTreeMap<DocumentOutcome, u64>,
+    pub(crate) images: BTreeMap<Outcome, u64>,
+    pub(crate) faults: Vec<Fault>,
 }
 
 /// A document's permits.

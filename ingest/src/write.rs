@@ -14,13 +14,12 @@ use lcl_schemas::row::Row;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 
-use crate::config::Config;
 use crate::dataset::{Dataset, DatasetError, zstd};
 use crate::fetch::log::{self, Request};
 use crate::progress::Counts;
 use crate::shard_file::ShardFile;
 use crate::stages::{Stage, Stages};
-use crate::unit::{Item, UnitInfo, What};
+use crate::unit::{Carried, End, Item, UnitInfo, What};
 
 /// Most rows in a row group.
 const GROUP_ROWS: usize = 256;
@@ -31,7 +30,6 @@ const SHARD_BYTES: usize = 512 << 20;
 
 /// Writes what comes to the dataset.
 pub(crate) struct Writer<'a> {
-    pub(crate) config: &'a Config,
     pub(crate) dataset: &'a Dataset,
     pub(crate) counts: &'a Counts,
     pub(crate) stages: &'a Stages,
@@ -74,20 +72,15 @@ impl Writer<'_> {
         debug_assert_eq!(files.info.unit, ticket.unit.unit, "units do not overlap");
         match what {
             What::Row { row, requests } => files.row(*row, requests)?,
-            What::LeftOut { images } => files.left_out(&images),
+            What::LeftOut { outcome, images } => files.left_out(outcome, &images),
             What::Fault { outcome, detail } => files.fault(Fault {
                 record: ticket.record,
                 outcome,
                 detail,
             }),
-            What::End {
-                records,
-                sha256,
-                last,
-            } => {
-                let mut files = unit.take().expect("inserted above");
-                files.commit.records_sha256 = sha256;
-                return files.commit(records, last);
+            What::End(end) => {
+                let files = unit.take().expect("inserted above");
+                return files.commit(*end);
             }
         }
         Ok(Taken::Inside)
@@ -122,7 +115,6 @@ struct UnitFiles<'a> {
 
 impl<'a> UnitFiles<'a> {
     fn new(writer: &'a Writer<'a>, info: Arc<UnitInfo>) -> Self {
-        let rules = serde_json::to_value(&writer.config.rules).expect("plain numbers");
         let commit = Commit {
             format: FORMAT,
             unit: info.unit.clone(),
@@ -132,7 +124,7 @@ impl<'a> UnitFiles<'a> {
             records: 0,
             last: false,
             generation: info.generation,
-            rules,
+            rules: info.rules.clone(),
             shards: Vec::new(),
             documents: BTreeMap::new(),
             images: BTreeMap::new(),
@@ -160,6 +152,9 @@ impl<'a> UnitFiles<'a> {
                 .map_or(0, |stored| stored.original_bytes);
             self.writer.counts.add_bytes(u64::from(fetched));
         }
+        for request in &requests {
+            self.writer.counts.add_request(request);
+        }
         self.requests.extend(requests);
         let bytes = weight(&row);
         if self.group.len() == GROUP_ROWS
@@ -172,8 +167,8 @@ impl<'a> UnitFiles<'a> {
         Ok(())
     }
 
-    fn left_out(&mut self, images: &[Outcome]) {
-        self.document(DocumentOutcome::TooFewImages);
+    fn left_out(&mut self, document: DocumentOutcome, images: &[Outcome]) {
+        self.document(document);
         for outcome in images {
             self.image(outcome);
         }
@@ -220,18 +215,32 @@ impl<'a> UnitFiles<'a> {
     }
 
     /// Commits it, unless another run made this unit meanwhile: what that wrote is then the unit, ours is litter.
-    fn commit(mut self, records: u64, last: bool) -> Result<Taken, DatasetError> {
+    fn commit(mut self, end: End) -> Result<Taken, DatasetError> {
         if !self.group.is_empty() {
             self.close_group()?;
         }
         self.close_shard()?;
-        self.commit.records = records;
-        self.commit.last = last;
+        self.commit.records = end.records;
+        self.commit.records_sha256 = end.sha256;
+        self.commit.last = end.last;
+        self.carry(end.carried);
         self.write_log()?;
         Ok(match self.writer.dataset.commit(&self.commit)? {
             true => Taken::Committed(Box::new(self.commit)),
             false => Taken::Lost,
         })
+    }
+
+    fn carry(&mut self, carried: Carried) {
+        let commit = &mut self.commit;
+        for (outcome, count) in carried.documents {
+            *commit.documents.entry(outcome).or_default() += count;
+        }
+        for (outcome, count) in carried.images {
+            *commit.images.entry(outcome).or_default() += count;
+            commit.images_not_written += count;
+        }
+        commit.faults.extend(carried.faults);
     }
 
     fn write_log(&self) -> Result<(), DatasetError> {

@@ -6,13 +6,15 @@
 //!                  └── document, outcome, layout, vocabulary ────┘
 //! ```
 //! `ingest` writes [`row`]s and [`dataset`] files, `shard` reads them and makes [`batch`]es, `train` takes batches. All of
-//! them read [`settings`] the same way. Nothing here touches the network or the GPU, and no disk but for a named
+//! them read [`settings`] the same way; who stores pictures and who streams them decode large JPEGs alike. Nothing here touches the network or the GPU, and no disk but for a named
 //! configuration file.
 #![warn(missing_docs)]
 
 pub mod batch;
 pub mod dataset;
 pub mod document;
+#[cfg(feature = "jpeg")]
+pub mod jpeg;
 pub mod layout;
 pub mod outcome;
 #[cfg(feature = "tokenizer")]

@@ -82,6 +82,8 @@ outcomes! {
     Stored = "stored", Stored;
     /// The host name has no address.
     Dns = "dns", Fetch;
+    /// The name servers gave no answer: the name may be alive.
+    Resolver = "resolver", Fetch;
     /// Nobody listens at the address.
     Refused = "refused", Fetch;
     /// The connection broke before or while answering.
@@ -90,6 +92,10 @@ outcomes! {
     Tls = "tls", Fetch;
     /// No answer, or not all of it, within the deadline.
     Timeout = "timeout", Fetch;
+    /// Bytes came, but slower than the least rate.
+    TooSlow = "too_slow", Fetch;
+    /// Its host failed often in a row, wants a long pause or has too long a line: not asked just now.
+    HostDown = "host_down", Fetch;
     /// Fewer bytes came than were announced.
     Truncated = "truncated", Fetch;
     /// More redirects than allowed, or a circle.
@@ -100,14 +106,34 @@ outcomes! {
     RobotsUnreachable = "robots_unreachable", Fetch;
     /// No such file in the images folder.
     MissingFile = "missing_file", Fetch;
+    /// The archives do not hold it, and the web was not to be asked.
+    NotArchived = "not_archived", Fetch;
     /// The file is there and cannot be read.
     UnreadableFile = "unreadable_file", Fetch;
     /// robots.txt disallows it for us.
     Robots = "robots", Manners;
+    /// robots.txt asks for a longer pause between requests than we are ready to make.
+    CrawlDelay = "crawl_delay", Manners;
+    /// `noai`, in a header or on its page.
+    NoAi = "noai", Manners;
+    /// `noimageai`, in a header or on its page.
+    NoImageAi = "noimageai", Manners;
+    /// `noml`, in a header or on its page.
+    NoMl = "noml", Manners;
+    /// `noindex` or `none`, in a header.
+    NoIndex = "noindex", Manners;
+    /// `noimageindex`, in a header or on its page.
+    NoImageIndex = "noimageindex", Manners;
+    /// Text and data mining rights are reserved (TDMRep).
+    TdmReserved = "tdm_reserved", Manners;
+    /// Its owner asked afterwards, by a list.
+    OptedOut = "opted_out", Manners;
     /// Not an absolute http(s) URL, or a file name that is a path.
     BadUrl = "bad_url", Safety;
     /// The address is not a public one.
     PrivateAddress = "private_address", Safety;
+    /// A port that is not asked.
+    Port = "port", Safety;
     /// More bytes than allowed.
     TooLarge = "too_large", Safety;
     /// More pixels, or more memory to decode, than allowed.
@@ -128,6 +154,16 @@ outcomes! {
     OverLimit = "over_limit", Rule;
     /// It passed, but its document was left out; it was not asked for.
     DocumentLeftOut = "document_left_out", Rule;
+    /// The same image stands earlier in its document.
+    Duplicate = "duplicate", Rule;
+    /// Its page shows it as small as an icon; it was not asked for.
+    Icon = "icon", Rule;
+    /// Its page does not show it: it only counts who reads it; it was not asked for.
+    Tracker = "tracker", Rule;
+    /// It stands where a script would have loaded an image that the page does not name; it was not asked for.
+    Placeholder = "placeholder", Rule;
+    /// It stands in its page as text (a `data:` URL), as placeholders do.
+    Inline = "inline", Rule;
     /// Smaller than asked for.
     TooSmall = "too_small", Rule;
     /// Wider or taller in proportion than asked for.
@@ -162,6 +198,14 @@ pub enum DocumentOutcome {
     Malformed,
     /// Longer than a record may be.
     TooLong,
+    /// A record of an archive that holds no page: a request, an image, a redirect.
+    NotAPage,
+    /// The archive that an index says holds it did not give it.
+    NotFetched,
+    /// The page asks not to be taken.
+    OptedOut,
+    /// Nested or branched beyond what is looked at.
+    TooComplex,
 }
 
 impl DocumentOutcome {
@@ -173,6 +217,10 @@ impl DocumentOutcome {
             Self::Unreadable => "unreadable",
             Self::Malformed => "malformed",
             Self::TooLong => "too_long",
+            Self::NotAPage => "not_a_page",
+            Self::NotFetched => "not_fetched",
+            Self::OptedOut => "opted_out",
+            Self::TooComplex => "too_complex",
         }
     }
 }
@@ -195,8 +243,8 @@ mod tests {
     #[test]
     fn a_name_of_a_later_version_is_kept() {
         assert_eq!(
-            "tdm_reserved".parse::<Outcome>().map(|o| o.to_string()),
-            Ok("tdm_reserved".to_owned())
+            "watermarked".parse::<Outcome>().map(|o| o.to_string()),
+            Ok("watermarked".to_owned())
         );
         assert_eq!(
             "http_999".parse::<Outcome>().map(|o| o.class()),

@@ -56,6 +56,9 @@ pub enum RowError {
     },
 }
 
+/// Name of the column that holds the encoded images.
+pub const IMAGE_BYTES: &str = "image_bytes";
+
 /// Path, as Parquet writes it, of the column that holds the encoded images.
 pub const IMAGE_BYTES_PATH: &str = "image_bytes.list.item";
 

@@ -38,31 +38,81 @@ pub fn resolve<T: DeserializeOwned>(
     file: Option<&Path>,
     overrides: &[String],
 ) -> Result<T, SettingsError> {
-    let mut table = Table::new();
-    let mut origin = "configuration".to_owned();
-    if let Some(path) = file {
-        let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        origin = path.display().to_string();
-        let invalid = |error: toml::de::Error| SettingsError::Invalid {
-            origin: origin.clone(),
-            detail: error.to_string(),
-        };
-        if overrides.is_empty() {
-            // Straight from the text: the message then shows the line.
-            return toml::from_str(&text).map_err(invalid);
-        }
-        table = text.parse().map_err(invalid)?;
+    let Some(path) = file else {
+        return finish(Table::new(), "configuration", overrides);
+    };
+    let (text, origin) = read(path)?;
+    if overrides.is_empty() {
+        // Straight from the text: the message then shows the line.
+        return toml::from_str(&text).map_err(|error| invalid(&origin, &error));
     }
+    let table = text.parse().map_err(|error| invalid(&origin, &error))?;
+    finish(table, &origin, overrides)
+}
+
+/// As [`resolve`], once for every table of the array `list` in `file`, each over what stands outside of it: several jobs
+/// that share most settings. Without such an array it is one.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_each<T: DeserializeOwned>(
+    file: &Path,
+    list: &str,
+    overrides: &[String],
+) -> Result<Vec<T>, SettingsError> {
+    let (text, origin) = read(file)?;
+    let mut shared: Table = text.parse().map_err(|error| invalid(&origin, &error))?;
+    let Some(jobs) = shared.remove(list) else {
+        return Ok(vec![resolve(Some(file), overrides)?]);
+    };
+    let jobs: Vec<Table> = jobs.try_into().map_err(|error| invalid(&origin, &error))?;
+    let own = |job| {
+        let mut table = shared.clone();
+        merge(&mut table, job);
+        finish(table, &origin, overrides)
+    };
+    jobs.into_iter().map(own).collect()
+}
+
+fn read(path: &Path) -> Result<(String, String), SettingsError> {
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok((text, path.display().to_string()))
+}
+
+fn invalid(origin: &str, error: &toml::de::Error) -> SettingsError {
+    SettingsError::Invalid {
+        origin: origin.to_owned(),
+        detail: error.to_string().trim_end().to_owned(),
+    }
+}
+
+fn finish<T: DeserializeOwned>(
+    mut table: Table,
+    origin: &str,
+    overrides: &[String],
+) -> Result<T, SettingsError> {
     for text in overrides {
         set(&mut table, text)?;
     }
     table.try_into().map_err(|error| SettingsError::Invalid {
-        origin,
+        origin: origin.to_owned(),
         detail: error.to_string().trim_end().replace('\n', " "),
     })
+}
+
+/// Leaves of `over` win; tables that both have become one.
+fn merge(table: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(over)) => merge(inner, over),
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
 }
 
 fn set(table: &mut Table, text: &str) -> Result<(), SettingsError> {
@@ -144,6 +194,23 @@ mod tests {
             .expect_err("no such key")
             .to_string();
         assert!(error.contains("momentum"), "{error}");
+    }
+
+    #[test]
+    fn every_job_of_a_list_stands_over_what_is_shared() {
+        let file = std::env::temp_dir().join(format!("settings-{}.toml", std::process::id()));
+        let text = "steps = 1\n[optimizer]\nlr = 0.5\n[[jobs]]\nsteps = 2\n[[jobs]]\noptimizer.name = 'b'\n";
+        std::fs::write(&file, text).expect("writable");
+        let jobs = resolve_each::<Config>(&file, "jobs", &["optimizer.lr=0.1".to_owned()]);
+        std::fs::remove_file(&file).expect("just written");
+        let config = |steps, name: &str| Config {
+            steps,
+            optimizer: Optimizer {
+                lr: 0.1,
+                name: name.into(),
+            },
+        };
+        assert_eq!(jobs.expect("two"), [config(2, ""), config(1, "b")]);
     }
 
     #[test]

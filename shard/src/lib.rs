@@ -16,7 +16,6 @@ mod filter;
 pub mod flight;
 #[cfg(feature = "query")]
 pub mod inspect;
-mod jpeg;
 mod keyed;
 mod lane;
 mod mix;

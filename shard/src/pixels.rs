@@ -3,9 +3,9 @@
 use fast_image_resize as fir;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
+use lcl_schemas::jpeg::{self, Shrink};
 
 use crate::config::{Crop, StreamConfig};
-use crate::jpeg::{self, Shrink};
 use crate::keyed::{Draws, Purpose, key};
 
 /// Which part of an image becomes the square, in pixels of the decoded image.

@@ -90,6 +90,7 @@ pub(crate) fn ingest(folder: &Path, corpus: &Corpus, name: &str) -> Report {
         progress: ProgressMode::Off,
         fetch: Fetch {
             allow_private_addresses: true,
+            contact: Some("nobody@localhost".into()),
             ..Fetch::default()
         },
         ..Config::default()

@@ -177,6 +177,7 @@ fn ingest(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
         progress: ProgressMode::Auto,
         fetch: Fetch {
             allow_private_addresses: true,
+            contact: Some("nobody@localhost".into()),
             per_host: 64,
             ..Fetch::default()
         },

@@ -1,8 +1,10 @@
 //! What types cannot say of a configuration.
 
 use lcl_schemas::dataset::Commit;
+use url::Url;
 
-use super::Config;
+use super::{Config, ImagesFrom, SourceKind};
+use crate::source;
 
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -27,25 +29,71 @@ impl Config {
     /// # Errors
     /// The first setting that cannot be used.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let checks = [self.check_what(), self.check_fetch(), self.check_flow()];
-        let failed = checks.into_iter().flatten().find(|(holds, ..)| !holds);
-        failed.map_or(Ok(()), |(_, key, what)| Err(ConfigError { key, what }))
+        first(&[
+            self.check_what(),
+            self.check_fetch(),
+            self.check_flow(),
+            self.check_contact(),
+        ])
+    }
+
+    /// Checks what is of use without inputs.
+    pub(crate) fn validate_for_redo(&self) -> Result<(), ConfigError> {
+        first(&[self.check_fetch(), self.check_flow(), self.check_contact()])
+    }
+
+    /// Last: whoever mends it knows then that nothing else is wrong.
+    fn check_contact(&self) -> Vec<Check> {
+        let known = self.fetch.contact.is_some() || self.fetch.user_agent.is_some();
+        vec![(
+            known || !self.asks_the_web(),
+            "fetch.contact",
+            "say who asks (--contact, a URL or a mail address): operators have to be able to reach you; or ask nobody \
+             (--images-from input, --images-dir)",
+        )]
+    }
+
+    /// Whether anything may be asked of the network.
+    fn asks_the_web(&self) -> bool {
+        match self.source {
+            SourceKind::Mmc4 => self.images_dir.is_none(),
+            SourceKind::Crawl => true,
+            SourceKind::Warc if self.archives.as_deref().is_some_and(is_web) => true,
+            SourceKind::Html | SourceKind::Warc => self.images_from != ImagesFrom::Input,
+        }
     }
 
     fn check_what(&self) -> Vec<Check> {
         let Self { rules, .. } = self;
-        let aspect = rules.max_aspect == 0.0 || rules.max_aspect >= 1.0;
+        let aspect = rules
+            .max_aspect
+            .is_none_or(|aspect| aspect == 0.0 || aspect >= 1.0);
         let (inputs, out) = (!self.inputs.is_empty(), !self.out.as_os_str().is_empty());
         // Otherwise every image would be a missing file, for good.
         let images = self.images_dir.as_ref().is_none_or(|dir| dir.is_dir());
         let size = (16..=4096).contains(&self.image_size);
+        let quality = (1..=100).contains(&self.jpeg_quality);
         let records = (1..=Commit::MAX_RECORDS).contains(&self.unit_records);
+        let indexes = self.inputs.iter().any(|input| source::is_index(input));
+        let archives = self.source != SourceKind::Warc || !indexes || self.archives.is_some();
+        let base = self.base_url.as_deref().is_none_or(is_folder);
         let threshold = rules.similarity_threshold.is_finite();
         vec![
             (inputs, "inputs", "name at least one file or folder"),
             (out, "out", "name the dataset's folder"),
             (images, "images_dir", "name a folder that is there"),
+            (
+                archives,
+                "archives",
+                "say where the index's archives lie (--archives), a URL or a folder",
+            ),
+            (
+                base,
+                "base_url",
+                "an http or https URL that ends with a slash",
+            ),
             (size, "image_size", "from 16 to 4096 pixels"),
+            (quality, "jpeg_quality", "from 1 to 100"),
             (records, "unit_records", "from 1 to 2000"),
             (threshold, "rules.similarity_threshold", "a finite number"),
             (aspect, "rules.max_aspect", "at least 1, or 0 for any"),
@@ -67,8 +115,14 @@ impl Config {
             seconds("fetch.read_timeout_s", fetch.read_timeout_s),
             seconds("fetch.backoff_s", fetch.backoff_s),
             seconds("fetch.max_retry_after_s", fetch.max_retry_after_s),
+            seconds("fetch.min_delay_s", fetch.min_delay_s),
+            seconds("fetch.max_crawl_delay_s", fetch.max_crawl_delay_s),
+            seconds("fetch.max_turn_wait_s", fetch.max_turn_wait_s),
+            seconds("fetch.rest_s", fetch.rest_s),
             (fetch.deadline_s > 0.0, "fetch.deadline_s", "more than 0"),
-            (fetch.per_host > 0, "fetch.per_host", "at least 1"),
+            (fetch.per_domain > 0, "fetch.per_domain", "at least 1"),
+            (fetch.rest_after > 0, "fetch.rest_after", "at least 1"),
+            (fetch.min_rate.is_finite(), "fetch.min_rate", "a number"),
             (bytes, "fetch.max_bytes", "from 1 byte to 1 TiB"),
             (printable, "fetch.user_agent", "printable ASCII only"),
         ]
@@ -99,6 +153,22 @@ impl Config {
     }
 }
 
+/// Whether it is a URL of the web rather than a path.
+pub(crate) fn is_web(place: &str) -> bool {
+    place.starts_with("http://") || place.starts_with("https://")
+}
+
+fn is_folder(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|parsed| {
+        matches!(parsed.scheme(), "http" | "https") && parsed.as_str() == url && url.ends_with('/')
+    })
+}
+
+fn first(checks: &[Vec<Check>]) -> Result<(), ConfigError> {
+    let failed = checks.iter().flatten().find(|(holds, ..)| !holds);
+    failed.map_or(Ok(()), |&(_, key, what)| Err(ConfigError { key, what }))
+}
+
 /// Whether it holds, of which setting, and what it has to be.
 type Check = (bool, &'static str, &'static str);
 
@@ -110,6 +180,10 @@ mod tests {
         Config {
             inputs: vec!["a.jsonl".into()],
             out: "out".into(),
+            fetch: crate::config::Fetch {
+                contact: Some("bot@example.org".into()),
+                ..crate::config::Fetch::default()
+            },
             ..Config::default()
         }
     }
@@ -138,6 +212,16 @@ mod tests {
         config.flow.image_bytes = config.fetch.max_bytes - 1;
         let error = config.validate().expect_err("too small");
         assert_eq!(error.key, "flow.image_bytes");
+    }
+
+    #[test]
+    fn a_run_that_asks_the_web_says_who_asks() {
+        let mut config = usable();
+        config.fetch.contact = None;
+        let error = config.validate().expect_err("nobody to complain to");
+        assert_eq!(error.key, "fetch.contact");
+        config.images_dir = Some(".".into());
+        config.validate().expect("asks nobody");
     }
 
     #[test]

@@ -1,19 +1,21 @@
 //! An image from the web: guarded, polite, bounded in time and bytes.
 //!
 //! ```text
-//! URL → guard → robots.txt → permits → request ─┬─ 3xx → the next URL, from the start
-//!                                               ├─ 2xx → bytes, under the limit
-//!                                               └─ else → outcome ─ may another try help? → wait → again
+//! URL → guard → robots.txt, tdmrep.json → turn → request ─┬─ opted out → outcome
+//!                                                         ├─ 3xx → the next URL, from the start
+//!                                                         ├─ 2xx → bytes, under the limit
+//!                                                         └─ else → outcome ─ may another try help? → wait → again
 //! ```
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lcl_schemas::outcome::Outcome;
-use moka::future::Cache;
-use reqwest::header::{CONTENT_LENGTH, ETAG, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
+};
 use reqwest::{Client, Response, redirect};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 use super::dns::Guarded;
@@ -21,12 +23,17 @@ use super::failure;
 use super::guard::{self, Reach};
 use super::limits::{Body, Held, Limits, shrink};
 use super::log::Request;
+use super::opt_out::{self, OptOut, TdmFile};
+use super::origin::PerOrigin;
+use super::politeness::{self, Politeness, Settings, Verdict};
 use super::retry::{self, Failure};
 use super::robots::{self, RobotsCache};
 use crate::config::{Config, Fetch};
 
-/// Hosts whose places are remembered; one that falls out starts afresh.
-const HOSTS: u64 = 100_000;
+/// sitemaps.org: 50 MB.
+const MAX_SITEMAP_BYTES: u64 = 50 << 20;
+/// How long a body may come at any rate.
+const GRACE_S: f64 = 5.0;
 
 /// The HTTP client cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +46,10 @@ pub(crate) struct Web {
     reach: Reach,
     settings: Fetch,
     limits: Arc<Limits>,
-    hosts: Cache<String, Arc<Semaphore>>,
+    names: Guarded,
+    politeness: Politeness,
     robots: RobotsCache,
+    tdm: PerOrigin<TdmFile>,
 }
 
 /// When an image's time is over. Waiting for our own permits, or for robots.txt, does not count.
@@ -74,19 +83,34 @@ impl Clock {
 enum Want {
     /// All of it or nothing.
     Image,
-    /// Its beginning; robots.txt itself is not asked about.
-    Robots,
+    /// All of it, if it says that it is HTML.
+    Page,
+    /// These bytes of it.
+    Range { first: u64, length: u64 },
+    /// As many bytes of its beginning; what says whether we may ask is not itself asked about.
+    Rules(u64),
 }
 
-/// An answer's head, and the permits under which its body is read.
+/// An answer's head, and the place that its body will hold.
 struct Head {
     response: Response,
     place: OwnedSemaphorePermit,
-    _host: OwnedSemaphorePermit,
+}
+
+/// What was wanted.
+pub(crate) struct Answer {
+    pub(crate) body: Body,
+    pub(crate) headers: HeaderMap,
+}
+
+/// Where one request leads.
+enum Hop {
+    Arrived(Answer),
+    Moved(Url),
 }
 
 impl Web {
-    pub(super) fn new(config: &Config, limits: Arc<Limits>) -> Result<Self, ClientError> {
+    pub(crate) fn new(config: &Config, limits: Arc<Limits>) -> Result<Self, ClientError> {
         // A second installation is refused and changes nothing: the first was ours, or the embedder's choice.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let settings = config.fetch.clone();
@@ -94,32 +118,78 @@ impl Web {
             true => Reach::Any,
             false => Reach::Public,
         };
+        let connect = Duration::from_secs_f64(settings.connect_timeout_s);
+        // Four fifths, so that a lookup ends with its own error before the connection's time is over.
+        let names = Guarded::new(reach, connect * 4 / 5);
         let client = Client::builder()
             .user_agent(config.user_agent())
             .no_proxy()
             .redirect(redirect::Policy::none())
             .referer(false)
-            .connect_timeout(Duration::from_secs_f64(settings.connect_timeout_s))
+            .connect_timeout(connect)
             .read_timeout(Duration::from_secs_f64(settings.read_timeout_s))
-            .pool_max_idle_per_host(settings.per_host)
-            .dns_resolver(Arc::new(Guarded(reach)))
+            .pool_max_idle_per_host(settings.per_domain)
+            .dns_resolver(Arc::new(names.clone()))
             .build()?;
         Ok(Self {
             client,
             reach,
             limits,
-            hosts: Cache::new(HOSTS),
+            names,
+            politeness: Politeness::new(Settings::from(&settings)),
             robots: RobotsCache::new(&config.user_agent()),
+            tdm: TdmFile::cache(),
             settings,
         })
     }
 
+    /// Addresses of sitemaps that the robots.txt of `url`'s origin names.
+    pub(crate) async fn sitemaps(&self, url: &Url) -> Vec<String> {
+        let load = |file| Box::pin(self.rules(file, robots::MAX_BYTES));
+        self.robots.sitemaps(url, load).await
+    }
+
+    /// The bytes of a sitemap.
+    pub(crate) async fn sitemap(&self, url: Url) -> Result<Vec<u8>, Outcome> {
+        self.rules(url, MAX_SITEMAP_BYTES).await
+    }
+
+    /// Domains asked more slowly than they might be, because of how they answered.
+    pub(crate) fn slowed_down(&self) -> usize {
+        self.politeness.slowed_down()
+    }
+
+    /// Whether the name servers have answered nothing for long.
+    pub(crate) fn resolver_broken(&self) -> bool {
+        self.names.broken()
+    }
+
     /// The image at `url`, and what the log says of it.
-    pub(super) async fn get(&self, url: &str) -> (Result<Body, Outcome>, Request) {
+    pub(super) async fn image(&self, url: &str) -> (Result<Body, Outcome>, Request) {
+        let (answer, request) = self.get(url, Want::Image).await;
+        (answer.map(|answer| answer.body), request)
+    }
+
+    /// The page at `url`, and what the log says of it.
+    pub(crate) async fn page(&self, url: &str) -> (Result<Answer, Outcome>, Request) {
+        self.get(url, Want::Page).await
+    }
+
+    /// Bytes of the file at `url`.
+    pub(crate) async fn range(
+        &self,
+        url: &str,
+        first: u64,
+        length: u64,
+    ) -> (Result<Answer, Outcome>, Request) {
+        self.get(url, Want::Range { first, length }).await
+    }
+
+    async fn get(&self, url: &str, want: Want) -> (Result<Answer, Outcome>, Request) {
         let begun = Instant::now();
         let mut request = Request::begin(url);
         let body = match Url::parse(url) {
-            Ok(url) => self.get_with_retries(&url, Want::Image, &mut request).await,
+            Ok(url) => self.get_with_retries(&url, want, &mut request).await,
             Err(error) => {
                 request.detail = Some(error.to_string());
                 Err(Outcome::BadUrl)
@@ -127,7 +197,7 @@ impl Web {
         };
         request.ms = begun.elapsed().as_millis() as u64;
         match &body {
-            Ok(body) => request.bytes = Some(body.bytes.len() as u64),
+            Ok(answer) => request.bytes = Some(answer.body.bytes.len() as u64),
             Err(outcome) => request.outcome = outcome.clone(),
         }
         (body, request)
@@ -138,13 +208,13 @@ impl Web {
         url: &Url,
         want: Want,
         request: &mut Request,
-    ) -> Result<Body, Outcome> {
+    ) -> Result<Answer, Outcome> {
         let mut clock = Clock {
             end: Instant::now() + self.settings.deadline(),
         };
         for tried in 1.. {
             let failure = match self.follow(url, want, &mut clock, request).await {
-                Ok(body) => return Ok(body),
+                Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             let pause = retry::pause(&self.settings, &failure, tried);
@@ -163,57 +233,122 @@ impl Web {
         want: Want,
         clock: &mut Clock,
         request: &mut Request,
-    ) -> Result<Body, Failure> {
+    ) -> Result<Answer, Failure> {
         let mut url = url.clone();
         for _ in 0..=self.settings.max_redirects {
             // Credentials in a page's URL are not ours to use. Neither call fails where there is a host.
             let _ = url.set_username("");
             let _ = url.set_password(None);
-            guard::check(&url, self.reach)?;
-            if want == Want::Image {
-                let load = |file| Box::pin(self.robots_txt(file));
-                clock.excluding(self.robots.check(&url, load)).await?;
-            }
-            let head = self.ask(&url, clock, request).await?;
-            request.final_url = Some(url.to_string());
-            request.status = Some(head.response.status().as_u16());
-            match head.response.status().as_u16() {
-                200 | 203 => return self.body(head, want, clock, request).await,
-                301 | 302 | 303 | 307 | 308 => url = next(&url, head.response.headers())?,
-                status @ 400..600 => {
-                    return Err(Failure {
-                        outcome: Outcome::Http(status),
-                        retry_after: retry_after(head.response.headers()),
-                    });
-                }
-                _ => return Err(Outcome::Protocol.into()),
+            guard::check(&url, self.reach, &self.settings.ports)?;
+            let delay = match want {
+                Want::Rules(_) => None,
+                _ => clock.excluding(self.leave(&url)).await?,
+            };
+            let turn = clock.excluding(self.politeness.turn(&url, delay)).await?;
+            let hop = self.hop(&url, want, clock, request).await;
+            turn.report(Verdict::of(&hop));
+            match hop? {
+                Hop::Arrived(answer) => return Ok(answer),
+                Hop::Moved(to) => url = to,
             }
         }
         Err(Outcome::Redirects.into())
     }
 
-    /// Sends one request. The host's place is waited for first: a slow host's queue then holds up nobody else's images.
+    /// Whether an origin's files leave `url` to us, and the pause that they want between two requests.
+    async fn leave(&self, url: &Url) -> Result<Option<Duration>, Outcome> {
+        let load = |file| Box::pin(self.rules(file, robots::MAX_BYTES));
+        let robots = self.robots.check(url, load).await?;
+        if self.settings.tdm_file && self.settings.opt_outs.contains(&OptOut::TdmReserved) {
+            let load = |file| Box::pin(self.rules(file, opt_out::MAX_TDM_BYTES));
+            let tdm = self.tdm.get(url, load, TdmFile::read).await?;
+            if tdm.reserves(url) {
+                return Err(Outcome::TdmReserved);
+            }
+        }
+        Ok(robots.crawl_delay())
+    }
+
+    /// One request, and what its answer means.
+    async fn hop(
+        &self,
+        url: &Url,
+        want: Want,
+        clock: &mut Clock,
+        request: &mut Request,
+    ) -> Result<Hop, Failure> {
+        let head = self.ask(url, want, clock, request).await?;
+        let status = head.response.status().as_u16();
+        request.final_url = Some(url.to_string());
+        request.status = Some(status);
+        let headers = head.response.headers();
+        if matches!(want, Want::Image | Want::Page) && status < 400 {
+            self.check_opt_out(headers)?;
+        }
+        match status {
+            206 if matches!(want, Want::Range { .. }) => {
+                self.arrived(head, want, clock, request).await
+            }
+            // All of the file: a server that knows no ranges.
+            200 | 203 if matches!(want, Want::Range { .. }) => Err(Outcome::Protocol.into()),
+            200 | 203 if want == Want::Page && !is_html(headers) => {
+                Err(Outcome::Unsupported.into())
+            }
+            200 | 203 => self.arrived(head, want, clock, request).await,
+            301 | 302 | 303 | 307 | 308 => Ok(Hop::Moved(next(url, headers)?)),
+            400..600 => Err(Failure {
+                outcome: Outcome::Http(status),
+                retry_after: retry_after(headers),
+            }),
+            _ => Err(Outcome::Protocol.into()),
+        }
+    }
+
+    async fn arrived(
+        &self,
+        head: Head,
+        want: Want,
+        clock: &mut Clock,
+        request: &mut Request,
+    ) -> Result<Hop, Failure> {
+        let headers = head.response.headers().clone();
+        let body = self.body(head, want, clock, request).await?;
+        Ok(Hop::Arrived(Answer { body, headers }))
+    }
+
+    fn check_opt_out(&self, headers: &HeaderMap) -> Result<(), Outcome> {
+        // An odd octet somewhere in a value does not unsay the rest.
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let tags: Vec<_> = headers.get_all("x-robots-tag").iter().map(text).collect();
+        let tags = tags.iter().map(String::as_str);
+        let tdm = headers.get("tdm-reservation").map(text);
+        let heeded = &self.settings.opt_outs;
+        match opt_out::of_headers(tags, tdm.as_deref(), self.robots.agent(), heeded) {
+            Some(signal) => Err(signal.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends one request.
     async fn ask(
         &self,
         url: &Url,
+        want: Want,
         clock: &mut Clock,
         request: &mut Request,
     ) -> Result<Head, Failure> {
-        let key = url.host_str().unwrap_or_default();
-        let places = async { Arc::new(Semaphore::new(self.settings.per_host)) };
-        let host = self.hosts.get_with_by_ref(key, places).await;
-        let (host, place) = clock
-            .excluding(async { (host.acquire_owned().await, self.limits.place().await) })
-            .await;
+        let place = clock.excluding(self.limits.place()).await;
         let sent = clock.within(async {
-            let answer = self.client.get(url.clone()).send().await;
+            let mut asking = self.client.get(url.clone());
+            if let Want::Range { first, length } = want {
+                let last = first.saturating_add(length).saturating_sub(1);
+                asking = asking.header(RANGE, format!("bytes={first}-{last}"));
+            }
+            let answer = asking.send().await;
             answer.map_err(|error| self.failed(&error, request))
         });
-        Ok(Head {
-            response: sent.await?,
-            place,
-            _host: host.expect("never closed"),
-        })
+        let response = sent.await?;
+        Ok(Head { response, place })
     }
 
     /// Reads a body. Its bytes are admitted before they come: by the announced length, else by the most there may be.
@@ -235,16 +370,23 @@ impl Web {
         let announced: Option<u64> = header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
         let (max, whole) = match want {
             Want::Image => (self.settings.max_bytes, true),
-            Want::Robots => (robots::MAX_BYTES, false),
+            Want::Page => (self.settings.max_page_bytes, true),
+            Want::Range { length, .. } => (length.min(self.settings.max_bytes), true),
+            Want::Rules(max) => (max, false),
         };
         if whole && announced.is_some_and(|length| length > max) {
             return Err(Outcome::TooLarge.into());
         }
         let expected = announced.unwrap_or(max).min(max);
         let mut kib = clock.excluding(self.limits.bytes(expected)).await;
+        let begun = Instant::now();
         let bytes = clock.within(async {
             let mut bytes = Vec::new();
             loop {
+                let seconds = begun.elapsed().as_secs_f64();
+                if seconds > GRACE_S && (bytes.len() as f64) < self.settings.min_rate * seconds {
+                    return Err(Outcome::TooSlow.into());
+                }
                 match response.chunk().await {
                     Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
                     Ok(None) => return Ok(bytes),
@@ -270,12 +412,11 @@ impl Web {
         Ok(Body { bytes, held })
     }
 
-    async fn robots_txt(&self, file: Url) -> Result<Vec<u8>, Outcome> {
+    /// The beginning of a file in which an origin says what it allows.
+    async fn rules(&self, file: Url, max: u64) -> Result<Vec<u8>, Outcome> {
         let mut unlogged = Request::begin(file.as_str());
-        let body = self
-            .get_with_retries(&file, Want::Robots, &mut unlogged)
-            .await;
-        body.map(|body| body.bytes)
+        let body = self.get_with_retries(&file, Want::Rules(max), &mut unlogged);
+        body.await.map(|answer| answer.body.bytes)
     }
 
     fn failed(&self, error: &reqwest::Error, request: &mut Request) -> Failure {
@@ -306,6 +447,22 @@ impl Web {
     }
 }
 
+/// Where nothing is said, the bytes will tell.
+fn is_html(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    kind.is_none_or(|kind| {
+        let kind = kind
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        matches!(kind.as_str(), "text/html" | "application/xhtml+xml")
+    })
+}
+
 fn next(from: &Url, headers: &HeaderMap) -> Result<Url, Outcome> {
     let location = headers.get(LOCATION).ok_or(Outcome::Protocol)?;
     // RFC 9110 allows ASCII; servers send UTF-8 too.
@@ -313,14 +470,7 @@ fn next(from: &Url, headers: &HeaderMap) -> Result<Url, Outcome> {
     from.join(location).map_err(|_| Outcome::BadUrl)
 }
 
-/// In seconds; the form with a date is rare and taken as absent.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds))
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    politeness::retry_after(value, SystemTime::now())
 }

@@ -5,6 +5,7 @@ use std::io;
 
 use lcl_schemas::outcome::Outcome;
 
+use super::dns::Unresolved;
 use super::guard::PrivateAddress;
 
 /// What went wrong, most particular cause first.
@@ -14,14 +15,17 @@ pub(super) fn outcome(error: &reqwest::Error) -> Outcome {
     if any(|cause| cause.is::<PrivateAddress>()) {
         return Outcome::PrivateAddress;
     }
+    let unresolved = causes.iter().find_map(|cause| cause.downcast_ref());
+    match unresolved {
+        Some(Unresolved::DeadName) => return Outcome::Dns,
+        Some(Unresolved::NoAnswer(_)) => return Outcome::Resolver,
+        None => {}
+    }
     if error.is_timeout() {
         return Outcome::Timeout;
     }
     if any(|cause| cause.is::<rustls::Error>()) {
         return Outcome::Tls;
-    }
-    if error.is_dns() {
-        return Outcome::Dns;
     }
     let hyper = causes
         .iter()

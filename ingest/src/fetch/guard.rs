@@ -56,9 +56,14 @@ pub(super) enum Reach {
 pub(super) struct PrivateAddress;
 
 /// Reads a URL that may be asked: http or https, with a host that is no forbidden address.
-pub(super) fn check(url: &Url, reach: Reach) -> Result<(), Outcome> {
+pub(super) fn check(url: &Url, reach: Reach, ports: &[u16]) -> Result<(), Outcome> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Outcome::BadUrl);
+    }
+    // Behind other ports are services that read an HTTP request as something else.
+    let port = url.port_or_known_default();
+    if reach == Reach::Public && !port.is_some_and(|port| ports.contains(&port)) {
+        return Err(Outcome::Port);
     }
     // `url` has already read 0x7f.1, 2130706433 and the like as the addresses that they are.
     let address = match url.host() {
@@ -117,7 +122,7 @@ mod tests {
     use super::*;
 
     fn outcome(url: &str) -> Result<(), Outcome> {
-        check(&Url::parse(url).expect("a URL"), Reach::Public)
+        check(&Url::parse(url).expect("a URL"), Reach::Public, &[80, 443])
     }
 
     #[test]
@@ -167,6 +172,12 @@ mod tests {
         ] {
             assert_eq!(outcome(&format!("https://{host}/")), Ok(()), "{host}");
         }
+    }
+
+    #[test]
+    fn only_listed_ports_are_asked() {
+        assert_eq!(outcome("http://example.org:6379/"), Err(Outcome::Port));
+        assert_eq!(outcome("https://example.org:80/"), Ok(()));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use lcl_schemas::outcome::Outcome;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The permits there are.
@@ -33,6 +34,29 @@ impl Limits {
         }
     }
 
+    /// What `read` gives on a thread that may wait for the disk: at most `max_bytes`.
+    pub(super) async fn reading(
+        &self,
+        max_bytes: u64,
+        read: impl FnOnce() -> Result<Vec<u8>, Outcome> + Send + 'static,
+    ) -> Result<Body, Outcome> {
+        let place = self.place().await;
+        let mut kib = self.bytes(max_bytes.min(EXPECTED)).await;
+        let read = tokio::task::spawn_blocking(read).await;
+        let bytes = read.expect("reading a file does not panic")?;
+        if bytes.len() as u64 > EXPECTED {
+            // Swapped, not added to: holding some while waiting for more could close a circle.
+            drop(kib);
+            kib = self.bytes(bytes.len() as u64).await;
+        }
+        shrink(&mut kib, bytes.len());
+        let held = Held {
+            _place: place,
+            _kib: kib,
+        };
+        Ok(Body { bytes, held })
+    }
+
     /// A place for one image.
     pub(super) async fn place(&self) -> OwnedSemaphorePermit {
         let place = self.images.clone().acquire_owned().await;
@@ -45,6 +69,9 @@ impl Limits {
         held.expect("never closed")
     }
 }
+
+/// Taken before a file's size is known.
+const EXPECTED: u64 = 1 << 20;
 
 /// Gives back what a body turned out not to need.
 pub(super) fn shrink(held: &mut OwnedSemaphorePermit, bytes: usize) {

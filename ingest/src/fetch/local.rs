@@ -1,4 +1,4 @@
-//! Images from a folder, by plain file name.
+//! Images from folders: by plain file name, or beneath the folder that their page lies in.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,48 +7,53 @@ use std::sync::Arc;
 
 use lcl_schemas::outcome::Outcome;
 
-use super::limits::{Body, Held, Limits, shrink};
+use super::limits::{Body, Limits};
+use crate::config::Config;
 
-/// A folder of images.
+/// Images that lie in folders.
 pub(crate) struct Folder {
-    path: PathBuf,
+    images_dir: PathBuf,
     max_bytes: u64,
     limits: Arc<Limits>,
 }
 
 impl Folder {
-    pub(super) fn new(path: PathBuf, max_bytes: u64, limits: Arc<Limits>) -> Self {
+    pub(super) fn new(config: &Config, limits: Arc<Limits>) -> Self {
         Self {
-            path,
-            max_bytes,
+            images_dir: config.images_dir.clone().unwrap_or_default(),
+            max_bytes: config.fetch.max_bytes,
             limits,
         }
     }
 
-    /// The bytes of the file called `name`.
-    pub(super) async fn read(&self, name: &str) -> Result<Body, Outcome> {
-        let path = self.path.join(plain(name).ok_or(Outcome::BadUrl)?);
-        let place = self.limits.place().await;
-        let mut kib = self.limits.bytes(self.max_bytes.min(EXPECTED)).await;
-        let max_bytes = self.max_bytes;
-        let read = tokio::task::spawn_blocking(move || read(&path, max_bytes)).await;
-        let bytes = read.expect("reading a file does not panic")?;
-        if bytes.len() as u64 > EXPECTED {
-            // Swapped, not added to: holding some while waiting for more could close a circle.
-            drop(kib);
-            kib = self.limits.bytes(bytes.len() as u64).await;
+    /// The file called `name` in the folder of images.
+    pub(super) async fn named(&self, name: &str) -> Result<Body, Outcome> {
+        self.read(self.images_dir.join(plain(name).ok_or(Outcome::BadUrl)?))
+            .await
+    }
+
+    /// The file at `path` beneath `root`; a link that leads out of it is not followed.
+    pub(super) async fn beneath(&self, root: &Path, path: &str) -> Result<Body, Outcome> {
+        let inside = |part| matches!(part, Component::Normal(_));
+        if path.contains('\0') || !Path::new(path).components().all(inside) {
+            return Err(Outcome::BadUrl);
         }
-        shrink(&mut kib, bytes.len());
-        let held = Held {
-            _place: place,
-            _kib: kib,
-        };
-        Ok(Body { bytes, held })
+        let resolved = root
+            .canonicalize()
+            .and_then(|root| Ok((root.join(path).canonicalize()?, root)));
+        let (path, root) = resolved.map_err(failed)?;
+        match path.starts_with(root) {
+            true => self.read(path).await,
+            false => Err(Outcome::BadUrl),
+        }
+    }
+
+    async fn read(&self, path: PathBuf) -> Result<Body, Outcome> {
+        let max_bytes = self.max_bytes;
+        let reading = move || read(&path, max_bytes);
+        self.limits.reading(max_bytes, reading).await
     }
 }
-
-/// Taken before a file's size is known.
-const EXPECTED: u64 = 1 << 20;
 
 /// A name that is exactly one component: no folder, no parent, no root.
 fn plain(name: &str) -> Option<&Path> {
@@ -58,11 +63,14 @@ fn plain(name: &str) -> Option<&Path> {
     (only && components.next().is_none() && !name.contains(['/', '\\', '\0'])).then_some(path)
 }
 
-fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Outcome> {
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Outcome::MissingFile,
+fn failed(error: io::Error) -> Outcome {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Outcome::MissingFile,
         _ => Outcome::UnreadableFile,
-    };
+    }
+}
+
+fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Outcome> {
     // A pipe would block for ever when opened, a device never end.
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {

@@ -81,9 +81,14 @@ pub(crate) fn to_arrow(requests: &[Request]) -> Result<RecordBatch, ArrowError> 
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
 }
 
-/// A class's name, as it stands in the log and in reports.
+/// The name of an outcome's class.
 pub(crate) fn class(outcome: &Outcome) -> &'static str {
-    match outcome.class() {
+    class_name(outcome.class())
+}
+
+/// A class's name, as it stands in the log and in reports.
+pub(crate) fn class_name(class: Class) -> &'static str {
+    match class {
         Class::Stored => "stored",
         Class::Fetch => "fetch",
         Class::Manners => "manners",

@@ -30,6 +30,7 @@ pub(super) fn pause(fetch: &Fetch, failure: &Failure, tried: u32) -> Option<Dura
     let may_help = matches!(
         failure.outcome,
         Outcome::Timeout
+            | Outcome::Resolver
             | Outcome::Disconnected
             | Outcome::Truncated
             | Outcome::Http(429 | 500 | 502 | 503 | 504)

@@ -1,82 +1,124 @@
-//! What robots.txt allows (RFC 9309), asked once for each origin.
+//! Whether robots.txt allows a URL, and at which pace (RFC 9309); asked once for each origin.
+
+mod pattern;
+mod rules;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use lcl_schemas::outcome::Outcome;
-use moka::future::Cache;
-use robotxt::Robots;
 use url::Url;
 
-/// What is read of a robots.txt at most: RFC 9309, 2.5.
-pub(super) const MAX_BYTES: u64 = 500 << 10;
-/// RFC 9309, 2.4, allows a day; an origin that failed should not stay lost for a whole crawl.
-const REMEMBERED: Duration = Duration::from_secs(3600);
-/// Bytes of answers remembered. By size, not number: a hostile file has half a megabyte of rules.
-const MOST_BYTES: u64 = 64 << 20;
-
-/// An origin's answer: its rules, or what became of asking.
-type Answer = Result<Arc<Robots>, Outcome>;
-
-/// About what an answer takes.
-fn weight(file: &str, answer: &Answer) -> u32 {
-    let rules = answer.iter().flat_map(|robots| robots.rules());
-    let bytes = 256
-        + file.len()
-        + rules
-            .map(|rule| 128 + 2 * rule.pattern().len())
-            .sum::<usize>();
-    u32::try_from(bytes).unwrap_or(u32::MAX)
-}
+use super::origin::PerOrigin;
+pub(super) use pattern::{Pattern, path};
+pub(super) use rules::{MAX_BYTES, Robots, product_token};
 
 /// Answers by origin.
 pub(super) struct RobotsCache {
     agent: String,
-    answers: Cache<String, Answer>,
+    files: PerOrigin<Robots>,
 }
 
 impl RobotsCache {
     /// For the product that `user_agent` begins with.
     pub(super) fn new(user_agent: &str) -> Self {
-        let agent = user_agent.split(['/', ' ']).next().unwrap_or(user_agent);
         Self {
-            agent: agent.to_owned(),
-            answers: Cache::builder()
-                .weigher(|file: &String, answer| weight(file, answer))
-                .max_capacity(MOST_BYTES)
-                .time_to_live(REMEMBERED)
-                .build(),
+            agent: agent(user_agent),
+            files: PerOrigin::new("/robots.txt", Robots::weight),
         }
     }
 
-    /// Whether `url` may be asked; `load` gets the origin's file where it is not known, once for all who wait.
+    /// The product's name, by which rules and directives address us.
+    pub(super) fn agent(&self) -> &str {
+        &self.agent
+    }
+
+    /// The rules by which `url` may be asked; `load` gets the origin's file where it is not known.
     pub(super) async fn check<L>(
         &self,
         url: &Url,
         load: impl FnOnce(Url) -> L,
-    ) -> Result<(), Outcome>
+    ) -> Result<Arc<Robots>, Outcome>
     where
         L: Future<Output = Result<Vec<u8>, Outcome>>,
     {
-        let file = robotxt::robots_url(url).map_err(|_| Outcome::BadUrl)?;
-        let answer = self.answers.get_with(file.as_str().to_owned(), async {
-            let text = load(file).await;
-            self.read(text)
-        });
-        match answer.await?.is_url_allowed(url) {
-            true => Ok(()),
+        let read = |text| read(text, &self.agent);
+        let robots = self.files.get(url, load, read).await?;
+        match robots.allowed(url) {
+            true => Ok(robots),
             false => Err(Outcome::Robots),
         }
     }
 
-    /// RFC 9309, 2.3.1: a file that is not there (4xx, or too many redirects) allows everything, one that the server
-    /// cannot give (5xx) nothing for now.
-    fn read(&self, text: Result<Vec<u8>, Outcome>) -> Answer {
-        match text {
-            Ok(text) => Ok(Arc::new(Robots::parse(&text, self.agent.as_str()))),
-            Err(Outcome::Http(400..500) | Outcome::Redirects) => Ok(Arc::new(Robots::allow_all())),
-            Err(Outcome::Http(_)) => Err(Outcome::RobotsUnreachable),
-            Err(outcome) => Err(outcome),
+    /// The sitemaps that the origin of `url` names.
+    pub(super) async fn sitemaps<L>(&self, url: &Url, load: impl FnOnce(Url) -> L) -> Vec<String>
+    where
+        L: Future<Output = Result<Vec<u8>, Outcome>>,
+    {
+        let read = |text| read(text, &self.agent);
+        let robots = self.files.get(url, load, read).await;
+        robots.map_or_else(|_| Vec::new(), |robots| robots.sitemaps().to_vec())
+    }
+}
+
+/// The product that `user_agent` begins with: whom rules and directives address.
+pub(crate) fn agent(user_agent: &str) -> String {
+    let token = product_token(user_agent.as_bytes());
+    String::from_utf8_lossy(token).into_owned()
+}
+
+/// Whether a file leaves `url` to us.
+pub(crate) fn robots_allow(file: &[u8], url: &Url) -> bool {
+    Robots::parse(file, "lcl-ingest").allowed(url)
+}
+
+/// RFC 9309, 2.3.1: a file that is not there (4xx, or too many redirects) allows everything, one that the server cannot
+/// give (5xx) nothing for now. 429 is of the second kind: a server that is asked too often has not said that it has no
+/// rules.
+fn read(text: Result<Vec<u8>, Outcome>, agent: &str) -> Result<Robots, Outcome> {
+    match text {
+        Ok(text) => Ok(Robots::parse(&text, agent)),
+        Err(Outcome::Http(429)) => Err(Outcome::RobotsUnreachable),
+        Err(Outcome::Http(400..500) | Outcome::Redirects) => Ok(Robots::default()),
+        Err(Outcome::Http(_)) => Err(Outcome::RobotsUnreachable),
+        Err(outcome) => Err(outcome),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn checked(file: Result<&str, Outcome>) -> Result<(), Outcome> {
+        let robots = RobotsCache::new("Bot/1.0 (+https://example.org)");
+        let url = Url::parse("https://example.org/a/b.jpg").expect("a URL");
+        let text = file.map(|text| text.as_bytes().to_vec());
+        robots.check(&url, async |_| text).await.map(|_| ())
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_allows_and_one_that_cannot_be_given_forbids_for_now() {
+        let unreachable = Err(Outcome::RobotsUnreachable);
+        for (status, expected) in [
+            (404, Ok(())),
+            (403, Ok(())),
+            (429, unreachable.clone()),
+            (503, unreachable),
+        ] {
+            assert_eq!(
+                checked(Err(Outcome::Http(status))).await,
+                expected,
+                "{status}"
+            );
         }
+        assert_eq!(checked(Err(Outcome::Redirects)).await, Ok(()));
+        assert_eq!(checked(Err(Outcome::Timeout)).await, Err(Outcome::Timeout));
+    }
+
+    #[tokio::test]
+    async fn the_product_in_the_user_agent_is_whom_the_rules_are_for() {
+        let ours = "user-agent: bot\ndisallow: /a/\n";
+        assert_eq!(checked(Ok(ours)).await, Err(Outcome::Robots));
+        let others = "user-agent: bots\ndisallow: /a/\n";
+        assert_eq!(checked(Ok(others)).await, Ok(()));
     }
 }

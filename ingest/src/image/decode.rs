@@ -3,7 +3,8 @@
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use lcl_schemas::jpeg::{Decoder, Headers, Shrink};
 use lcl_schemas::outcome::Outcome;
 use moxcms::ColorProfile;
 
@@ -12,7 +13,10 @@ use crate::config::Decode;
 
 /// A decoded picture, and what is still to be done to it.
 pub(super) struct Picture {
+    /// All of its pixels, or fewer: of a large JPEG a half, a quarter or an eighth along each side.
     pub(super) pixels: DynamicImage,
+    /// As stored in the file.
+    size: (u32, u32),
     pub(super) orientation: Orientation,
     /// Set where the pixels are not sRGB.
     pub(super) profile: Option<ColorProfile>,
@@ -23,7 +27,7 @@ pub(super) struct Picture {
 impl Picture {
     /// Width and height once it is turned upright.
     pub(super) fn upright_size(&self) -> (u32, u32) {
-        let (width, height) = (self.pixels.width(), self.pixels.height());
+        let (width, height) = self.size;
         match self.orientation {
             Orientation::Rotate90
             | Orientation::Rotate270
@@ -34,8 +38,13 @@ impl Picture {
     }
 }
 
-/// Decodes the first frame.
-pub(super) fn decode(bytes: &[u8], limits: &Decode) -> Result<Picture, Outcome> {
+/// Decodes the first frame; of a JPEG no more detail than a short side of `edge` pixels has.
+pub(super) fn decode(
+    bytes: &[u8],
+    limits: &Decode,
+    edge: u32,
+    scaled: &mut Decoder,
+) -> Result<Picture, Outcome> {
     let format = guess(bytes)?;
     let facts = match format {
         ImageFormat::Jpeg => Some(jpeg::facts(bytes).ok_or(Outcome::Corrupt)?),
@@ -55,13 +64,31 @@ pub(super) fn decode(bytes: &[u8], limits: &Decode) -> Result<Picture, Outcome> 
     // Metadata that cannot be read is as good as none: the pixels can still be right.
     let profile = decoder.icc_profile().unwrap_or_default();
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let pixels = DynamicImage::from_decoder(decoder).map_err(|error| outcome(&error))?;
+    let smaller = match format {
+        ImageFormat::Jpeg => shrunk(bytes, edge, scaled),
+        _ => None,
+    };
+    let pixels = match smaller {
+        Some(smaller) => smaller,
+        None => DynamicImage::from_decoder(decoder).map_err(|error| outcome(&error))?,
+    };
     Ok(Picture {
+        size: (width, height),
         profile: profile.and_then(|icc| colour::foreign(&icc)),
         plain_jpeg: facts.is_some_and(|facts| matches!(facts.components, 1 | 3)),
         pixels,
         orientation,
     })
+}
+
+/// A large JPEG at a fraction of its size, where it is baseline, as nearly all are.
+fn shrunk(bytes: &[u8], edge: u32, scaled: &mut Decoder) -> Option<DynamicImage> {
+    let headers = Headers::read(bytes)?;
+    let short = headers.width.min(headers.height);
+    let shrink = Shrink::to(f64::from(short), edge as usize)?;
+    let small = scaled.decode(&headers, shrink)?;
+    let pixels = RgbImage::from_raw(small.width, small.height, small.pixels.to_vec())?;
+    Some(DynamicImage::ImageRgb8(pixels))
 }
 
 fn allowed(limits: &Decode) -> Limits {

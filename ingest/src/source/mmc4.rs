@@ -8,6 +8,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::draft::{Locator, Unusable};
+
 /// A well-formed record.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Page {
@@ -20,7 +22,7 @@ pub(crate) struct Page {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PageImage {
     /// What it is asked for by.
-    pub(crate) locator: String,
+    pub(crate) locator: Locator,
     /// Where it was on the web.
     pub(crate) url: Option<String>,
     /// Index of a sentence, checked.
@@ -36,13 +38,6 @@ pub(crate) enum LocateBy {
     Name,
     /// `raw_url`.
     Url,
-}
-
-/// Why a record is none.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Unusable {
-    pub(crate) outcome: DocumentOutcome,
-    pub(crate) detail: String,
 }
 
 /// Fields that are not named here, the similarity matrix above all, are passed over without being kept.
@@ -117,8 +112,8 @@ pub(crate) fn parse(line: &[u8], by: LocateBy) -> Result<Page, Unusable> {
             )));
         }
         let (locator, field) = match by {
-            LocateBy::Name => (image.image_name, "image_name"),
-            LocateBy::Url => (image.raw_url.clone(), "raw_url"),
+            LocateBy::Name => (image.image_name.map(Locator::Name), "image_name"),
+            LocateBy::Url => (image.raw_url.clone().map(Locator::Url), "raw_url"),
         };
         let missing = || malformed(format!("image_info[{index}]: missing field `{field}`"));
         Ok(PageImage {
@@ -165,8 +160,8 @@ mod tests {
         let homeless = LINE.replace("\"http://a/i\"", "null");
         let page = parse(homeless.as_bytes(), LocateBy::Name).expect("it has a name");
         assert_eq!(
-            (page.images[0].locator.as_str(), &page.images[0].url),
-            ("i.jpg", &None)
+            (&page.images[0].locator, &page.images[0].url),
+            (&Locator::Name("i.jpg".into()), &None)
         );
         let (outcome, detail) = fault(&homeless);
         assert_eq!(outcome, DocumentOutcome::Malformed);

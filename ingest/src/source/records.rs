@@ -1,22 +1,13 @@
-//! A file to its lines, in bounded memory: plain, gzip of any number of members, or a zip of exactly one file.
-//!
-//! Blank lines are no records but count as lines. A line beyond the limit is passed over without being held. Where the
-//! file breaks, the records before the break are given first.
+//! What every input is read as: records, one read ahead, so that a unit knows whether it is the last.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
+use std::io;
 
-use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
-use zip::ZipArchive;
 use zip::result::ZipError;
 
-/// Bytes asked of the file at a time.
-const BUFFER: usize = 256 << 10;
-/// What some editors put before UTF-8; JSON does not have it (RFC 8259, 8.1).
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+use super::warc::cdx::CdxEntry;
+use super::warc::{self, ArchiveError};
 
 /// Why an input cannot be read on.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +22,14 @@ pub(crate) enum RecordsError {
     #[error("damaged zip: {0}")]
     Zip(ZipError),
     /// The stream breaks off or is damaged.
-    #[error("line {line}: {source}")]
-    Read { line: u64, source: io::Error },
+    #[error("{at}: {source}")]
+    Read { at: At, source: io::Error },
     /// More blank bytes in a row than a record may have.
-    #[error("line {line}: nothing but blank lines for more than {limit} bytes")]
-    Blank { line: u64, limit: usize },
+    #[error("{at}: nothing but blank lines for more than {limit} bytes")]
+    Blank { at: At, limit: usize },
+    /// An archive cannot be read on.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// Records that were ingested are not what they were.
     #[error(
         "records {first} to {last} differ from what was ingested of it: give changed records in a file of their own, or use another --out"
@@ -48,33 +42,79 @@ pub(crate) enum RecordsError {
     Short { claimed: u64 },
 }
 
+/// Where in its input a record stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// Of a text, from 1.
+    Line(u64),
+    /// Its path in a folder.
+    File(String),
+    /// Of an archive.
+    Byte(u64),
+    /// Within a compressed member of an archive, which holds several.
+    Within,
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::File(path) => f.write_str(path),
+            Self::Byte(offset) => write!(f, "byte {offset}"),
+            Self::Within => f.write_str("within a member"),
+        }
+    }
+}
+
 /// One record.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// Of the file, from 1.
-    pub(crate) line: u64,
-    /// The line without its end; `None` where it is longer than allowed.
-    pub(crate) bytes: Option<Vec<u8>>,
+    pub(crate) at: At,
+    pub(crate) raw: Raw,
 }
 
-/// Records of an open input, one read ahead, so that a unit knows whether it is the last.
+/// What was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Raw {
+    /// A line without its end, or a file.
+    Bytes(Vec<u8>),
+    /// Longer than allowed: passed over without being held.
+    TooLong,
+    /// A record of an archive.
+    Capture(Box<warc::Record>),
+    /// A line of an archive's index.
+    Listed(Box<CdxEntry>),
+    /// What an archive did not give, and why.
+    NotFetched(String),
+    /// A damaged part of an archive, and what is wrong with it.
+    Lost(String),
+}
+
+impl Record {
+    /// Bytes that it holds.
+    pub(crate) fn len(&self) -> usize {
+        match &self.raw {
+            Raw::Bytes(bytes) => bytes.len(),
+            Raw::TooLong | Raw::Lost(_) | Raw::NotFetched(_) => 0,
+            Raw::Listed(entry) => entry.length.unwrap_or(0) as usize,
+            Raw::Capture(record) => record.block.as_ref().map_or(0, Vec::len),
+        }
+    }
+}
+
+/// Gives a record after the other; `None` at the end.
+pub(crate) type ReadRecord<'a> = Box<dyn FnMut() -> Result<Option<Record>, RecordsError> + 'a>;
+
+/// Records of an open input.
 pub(crate) struct Records<'a> {
-    reader: &'a mut dyn BufRead,
-    limit: usize,
-    line: u64,
+    read: ReadRecord<'a>,
     ahead: Option<Result<Record, RecordsError>>,
 }
 
 impl<'a> Records<'a> {
-    fn new(reader: &'a mut dyn BufRead, limit: usize) -> Self {
-        let mut records = Self {
-            reader,
-            limit,
-            line: 0,
-            ahead: None,
-        };
-        records.ahead = records.read().transpose();
-        records
+    pub(crate) fn new(mut read: ReadRecord<'a>) -> Self {
+        let ahead = read().transpose();
+        Self { read, ahead }
     }
 
     /// Whether [`Records::next`] has another one, or an error.
@@ -86,7 +126,7 @@ impl<'a> Records<'a> {
     pub(crate) fn next(&mut self) -> Result<Option<Record>, RecordsError> {
         let next = self.ahead.take().transpose()?;
         if next.is_some() {
-            self.ahead = self.read().transpose();
+            self.ahead = (self.read)().transpose();
         }
         Ok(next)
     }
@@ -103,41 +143,6 @@ impl<'a> Records<'a> {
         }
         Ok(())
     }
-
-    fn read(&mut self) -> Result<Option<Record>, RecordsError> {
-        let mut blank = 0;
-        loop {
-            self.line += 1;
-            let line = self.line;
-            let failed = |source| RecordsError::Read { line, source };
-            let mut bytes = Vec::new();
-            // One more than allowed, and the line's end.
-            let mut head = Read::take(&mut *self.reader, self.limit as u64 + 2);
-            let read = head.read_until(b'\n', &mut bytes).map_err(failed)?;
-            if read == 0 {
-                return Ok(None);
-            }
-            if bytes.last() != Some(&b'\n') && bytes.len() > self.limit {
-                self.reader.skip_until(b'\n').map_err(failed)?;
-                return Ok(Some(Record { line, bytes: None }));
-            }
-            if line == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
-                bytes.drain(..BYTE_ORDER_MARK.len());
-            }
-            blank += bytes.len();
-            let text = bytes.trim_ascii_end().len();
-            bytes.truncate(text);
-            if !bytes.trim_ascii_start().is_empty() {
-                let bytes = (bytes.len() <= self.limit).then_some(bytes);
-                return Ok(Some(Record { line, bytes }));
-            }
-            // A few kB of a zip can be gigabytes of these.
-            if blank > self.limit {
-                let limit = self.limit;
-                return Err(RecordsError::Blank { line, limit });
-            }
-        }
-    }
 }
 
 /// The hash of consecutive records, whatever they are wrapped in.
@@ -146,151 +151,28 @@ pub(crate) struct RecordsHash(Sha256);
 
 impl RecordsHash {
     pub(crate) fn add(&mut self, record: &Record) {
-        // One that is too long is not held, and known to be that.
-        self.0.update(record.bytes.as_deref().unwrap_or(b"\0"));
+        match &record.raw {
+            Raw::Bytes(bytes) => self.0.update(bytes),
+            // It is not held, and known to be that.
+            Raw::TooLong => self.0.update(b"\0"),
+            Raw::Lost(what) | Raw::NotFetched(what) => self.0.update(what),
+            Raw::Listed(entry) => {
+                self.0.update(&entry.filename);
+                self.0.update(entry.offset.to_le_bytes());
+            }
+            Raw::Capture(record) => {
+                let parts = [&record.id, &record.target_uri, &record.date];
+                for part in parts.into_iter().flatten() {
+                    self.0.update(part);
+                    self.0.update(b"\0");
+                }
+                self.0.update(record.block.as_deref().unwrap_or(b"\0"));
+            }
+        }
         self.0.update(b"\n");
     }
 
     pub(crate) fn hex(self) -> String {
         format!("{:x}", self.0.finalize())
-    }
-}
-
-/// Opens `path` by its ending and gives its records to `with`; `progress` counts the file's bytes as they are read.
-pub(crate) fn read<T>(
-    path: &Path,
-    limit: usize,
-    progress: &AtomicU64,
-    with: impl FnOnce(Records<'_>) -> Result<T, RecordsError>,
-) -> Result<T, RecordsError> {
-    let file = Counted {
-        file: File::open(path).map_err(RecordsError::Open)?,
-        progress,
-    };
-    let mut file = BufReader::with_capacity(BUFFER, file);
-    match path.extension().and_then(|ending| ending.to_str()) {
-        Some("gz") => {
-            let mut lines = BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file));
-            with(Records::new(&mut lines, limit))
-        }
-        Some("zip") => {
-            let mut archive = ZipArchive::new(file).map_err(RecordsError::Zip)?;
-            if archive.len() != 1 {
-                return Err(members(&archive));
-            }
-            let member = archive.by_index(0).map_err(RecordsError::Zip)?;
-            let mut lines = BufReader::with_capacity(BUFFER, member);
-            with(Records::new(&mut lines, limit))
-        }
-        _ => with(Records::new(&mut file, limit)),
-    }
-}
-
-fn members<R: Read + Seek>(archive: &ZipArchive<R>) -> RecordsError {
-    let names: Vec<_> = archive
-        .file_names_raw()
-        .take(4)
-        .map(String::from_utf8_lossy)
-        .collect();
-    let more = if archive.len() > names.len() {
-        ", …"
-    } else {
-        ""
-    };
-    RecordsError::Members {
-        count: archive.len(),
-        names: names.join(", ") + more,
-    }
-}
-
-/// A file that tells how much of it was read.
-struct Counted<'a> {
-    file: File,
-    progress: &'a AtomicU64,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        self.progress.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
-}
-
-impl Seek for Counted<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn records(text: &[u8], limit: usize) -> Vec<(u64, Option<String>)> {
-        let mut reader = BufReader::with_capacity(3, text);
-        let mut records = Records::new(&mut reader, limit);
-        let mut all = Vec::new();
-        while let Some(record) = records.next().expect("memory can be read") {
-            let text = record
-                .bytes
-                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-            all.push((record.line, text));
-        }
-        assert!(!records.has_more());
-        all
-    }
-
-    fn some(line: u64, text: &str) -> (u64, Option<String>) {
-        (line, Some(text.into()))
-    }
-
-    #[test]
-    fn blank_lines_are_no_records_but_count_as_lines() {
-        let found = records(b"\na\r\n\n  \nb", 9);
-        assert_eq!(found, [some(2, "a"), some(5, "b")]);
-        assert!(records(b"\n\n", 9).is_empty());
-        assert!(records(b"", 9).is_empty());
-    }
-
-    #[test]
-    fn a_byte_order_mark_is_no_part_of_the_first_record() {
-        let found = records(b"\xEF\xBB\xBFa\n\xEF\xBB\xBFb", 9);
-        assert_eq!(found, [some(1, "a"), some(2, "\u{FEFF}b")]);
-    }
-
-    #[test]
-    fn passing_over_more_records_than_there_are_ends_with_an_error() {
-        let mut reader = &b"a\nb\n"[..];
-        let mut records = Records::new(&mut reader, 9);
-        let skipped = records.skip(u64::MAX, |_| ());
-        assert!(matches!(skipped, Err(RecordsError::Short { .. })));
-    }
-
-    #[test]
-    fn endless_blank_lines_end_with_an_error() {
-        let mut reader = BufReader::new(std::io::repeat(b'\n'));
-        let mut records = Records::new(&mut reader, 9);
-        assert!(matches!(records.next(), Err(RecordsError::Blank { .. })));
-    }
-
-    #[test]
-    fn the_hash_of_records_knows_their_bounds_and_not_their_wrapping() {
-        let hash = |text: &[u8], count| {
-            let mut reader = text;
-            let mut hash = RecordsHash::default();
-            let skipped = Records::new(&mut reader, 9).skip(count, |record| hash.add(record));
-            skipped.expect("so many");
-            hash.hex()
-        };
-        assert_eq!(hash(b"a\nb\n", 2), hash(b"\na\r\n\nb", 2));
-        assert_ne!(hash(b"ab\n", 1), hash(b"a\nb\n", 2));
-    }
-
-    #[test]
-    fn a_line_beyond_the_limit_is_passed_over_and_the_next_is_whole() {
-        let found = records(b"1234\n12345\n123456789012\nabcd", 4);
-        let long = |line| (line, None);
-        assert_eq!(found, [some(1, "1234"), long(2), long(3), some(4, "abcd")]);
     }
 }

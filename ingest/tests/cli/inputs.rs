@@ -240,7 +240,8 @@ fn an_input_that_breaks_is_named_and_the_others_go_on() {
 #[test]
 fn without_an_input_that_can_be_read_no_dataset_is_begun() {
     let bench = Bench::new();
-    let output = bench.run(&["gone.jsonl", "images"], "out", &[]);
+    let further = ["--contact=bot@example.org"];
+    let output = bench.run(&["gone.jsonl", "images"], "out", &further);
     assert_eq!(output.status.code(), Some(1));
     let error = stderr(&output);
     assert!(error.starts_with("error: gone.jsonl: "), "{error}");
@@ -356,6 +357,7 @@ fn usage_mistakes_exit_2_with_one_line() {
             "similarity_threshold = 0.24, this run has 0.3",
         ),
     ] {
+        let further = [&further[..], &["--contact=bot@example.org"]].concat();
         let output = bench.run(&["a.jsonl"], "out", &further);
         let error = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{error}");

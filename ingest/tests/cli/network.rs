@@ -6,7 +6,8 @@ use crate::support::{Bench, corpus, document, picture, succeeds};
 use crate::web::{Reply, Web};
 
 /// Short, so that what has to run into a limit does so soon.
-const QUICK: [&str; 13] = [
+const QUICK: [&str; 14] = [
+    "--contact=bot@example.org",
     "--allow-private-addresses",
     "--set",
     "fetch.backoff_s=0.01",
@@ -46,11 +47,7 @@ fn rows_are_the_same_from_a_folder_and_from_the_web() {
     let documents = corpus(&bench, 12, &format!("http://{}", web.address));
     bench.documents("a.jsonl", &documents);
     bench.local(&["a.jsonl"], "local");
-    succeeds(&bench.run(
-        &["a.jsonl"],
-        "web",
-        &[&QUICK[..], &["--contact", "bot@example.org"]].concat(),
-    ));
+    succeeds(&bench.run(&["a.jsonl"], "web", &QUICK));
     assert_eq!(bench.files("web"), bench.files("local"));
     assert_eq!(web.times("/robots.txt"), 1, "asked once for each origin");
     let honest = |asked: &String| asked.ends_with("lcl-ingest/0.1 (+bot@example.org)");
@@ -229,8 +226,13 @@ fn a_private_address_is_refused_as_number_as_name_and_behind_a_redirect() {
     ];
     let images: Vec<_> = urls.iter().map(|url| ("x", url.as_str())).collect();
     bench.documents("a.jsonl", &[document(0, &images)]);
-    succeeds(&bench.run(&["a.jsonl"], "out", &[]));
+    let port = format!("--set=fetch.ports=[{port}]");
+    let further = ["--contact=bot@example.org", &port];
+    succeeds(&bench.run(&["a.jsonl"], "out", &further));
     assert_eq!(bench.outcomes("out"), ["private_address"; 4]);
+    // Nor is another port asked, whoever may be there.
+    succeeds(&bench.run(&["a.jsonl"], "ports", &further[..1]));
+    assert_eq!(bench.outcomes("ports"), ["port"; 4]);
     assert_eq!(web.asked(), Vec::<String>::new());
 }
 

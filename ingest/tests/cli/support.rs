@@ -44,9 +44,32 @@ impl Bench {
 
     /// `lcl-ingest mmc4 NAME… --out out`, and `further` arguments.
     pub(crate) fn command(&self, names: &[&str], out: &str, further: &[&str]) -> Command {
+        self.ingest_command("mmc4", names, out, further)
+    }
+
+    /// Runs `lcl-ingest SOURCE NAME… --out out` to its end, with `further` arguments.
+    pub(crate) fn ingest(
+        &self,
+        source: &str,
+        names: &[&str],
+        out: &str,
+        further: &[&str],
+    ) -> Output {
+        self.ingest_command(source, names, out, further)
+            .output()
+            .expect("the binary starts")
+    }
+
+    pub(crate) fn ingest_command(
+        &self,
+        source: &str,
+        names: &[&str],
+        out: &str,
+        further: &[&str],
+    ) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lcl-ingest"));
         command
-            .arg("mmc4")
+            .arg(source)
             .args(names)
             .args(["--out", out])
             .args(further);

@@ -19,6 +19,10 @@ pub(crate) enum Reply {
     Endless,
     /// A byte now and then.
     Drip,
+    /// A header after the other.
+    EndlessHeaders,
+    /// Some of the body, then the connection is torn down.
+    Reset(Vec<u8>),
     /// Something else than HTTP.
     Rubbish,
     /// The connection is closed without a word.
@@ -123,6 +127,20 @@ fn answer(stream: TcpStream, state: &State) -> std::io::Result<()> {
                     out.write_all(b"x")?;
                     std::thread::park_timeout(Duration::from_millis(20));
                 }
+            }
+            Reply::EndlessHeaders => {
+                write!(out, "HTTP/1.1 200 OK\r\n")?;
+                loop {
+                    out.write_all(&b"X-Again: and again and again\r\n".repeat(1000))?;
+                }
+            }
+            Reply::Reset(body) => {
+                write!(
+                    out,
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+                )?;
+                write!(out, "{:x}\r\n", body.len())?;
+                return out.write_all(&body[..body.len() / 2]);
             }
             Reply::Rubbish => return out.write_all(b"SSH-2.0-OpenSSH_9.9\r\n\r\n"),
             Reply::Silence => return Ok(()),

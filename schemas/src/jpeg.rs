@@ -13,21 +13,24 @@ mod huffman;
 mod inverse;
 
 use headers::Component;
-pub(crate) use headers::Headers;
+pub use headers::Headers;
 use huffman::{Bits, Spec, Table, ZIGZAG};
 use inverse::{Bases, Inverse, inverse};
 
 /// How much smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shrink {
+pub enum Shrink {
+    /// To a half of both sides.
     Half = 2,
+    /// To a quarter of both sides.
     Quarter = 4,
+    /// To an eighth of both sides.
     Eighth = 8,
 }
 
 impl Shrink {
     /// The most that leaves a window of so many pixels no smaller than `edge`.
-    pub(crate) fn to(window: f64, edge: usize) -> Option<Self> {
+    pub fn to(window: f64, edge: usize) -> Option<Self> {
         [Self::Eighth, Self::Quarter, Self::Half]
             .into_iter()
             .find(|shrink| window >= (edge * *shrink as usize) as f64)
@@ -36,7 +39,7 @@ impl Shrink {
 
 /// Decodes one after the other, keeping its buffers, and its tables where files have the same.
 #[derive(Default)]
-pub(crate) struct Decoder {
+pub struct Decoder {
     bases: Bases,
     tables: [[Option<Table>; 4]; 2],
     /// The scan without stuffing, and where its segments end.
@@ -48,10 +51,13 @@ pub(crate) struct Decoder {
 }
 
 /// `[height, width, 3]`, of a decoder's last picture.
-pub(crate) struct Small<'a> {
-    pub(crate) width: u32,
-    pub(crate) height: u32,
-    pub(crate) pixels: &'a [u8],
+pub struct Small<'a> {
+    /// Of the small picture.
+    pub width: u32,
+    /// Of the small picture.
+    pub height: u32,
+    /// RGB, line by line.
+    pub pixels: &'a [u8],
 }
 
 /// A component, ready to be decoded.
@@ -70,7 +76,7 @@ struct Channel<'a> {
 
 impl Decoder {
     /// The whole picture, smaller.
-    pub(crate) fn decode(&mut self, headers: &Headers, shrink: Shrink) -> Option<Small<'_>> {
+    pub fn decode(&mut self, headers: &Headers, shrink: Shrink) -> Option<Small<'_>> {
         let (across, down) = headers.sampling();
         let (width, height) = (headers.width as usize, headers.height as usize);
         let mcus = (width.div_ceil(8 * across), height.div_ceil(8 * down));
@@ -443,11 +449,15 @@ mod tests {
     /// wrong. A block's first coefficient is its mean, exactly, where nothing is clipped.
     #[test]
     fn what_is_passed_over_is_passed_over_exactly() {
-        let mut draws = crate::keyed::Draws::new(7);
+        let mut state = 7u64;
+        let mut draw = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 58) as u8
+        };
         for quality in [20, 50, 75, 95, 100] {
-            let noise: Vec<u8> = (0..200 * 152)
-                .map(|_| 96 + (draws.next() % 64) as u8)
-                .collect();
+            let noise: Vec<u8> = (0..200 * 152).map(|_| 96 + draw()).collect();
             let mut jpeg = Vec::new();
             let mut encoder = Encoder::new(&mut jpeg, quality);
             encoder.set_optimized_huffman_tables(quality % 2 == 0);

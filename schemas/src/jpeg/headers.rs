@@ -6,9 +6,11 @@ use super::huffman::{Spec, ZIGZAG};
 const MOST_BYTES: u64 = 512 << 20;
 
 /// A JPEG's headers.
-pub(crate) struct Headers<'a> {
-    pub(crate) width: u32,
-    pub(crate) height: u32,
+pub struct Headers<'a> {
+    /// Of the whole picture, as stored.
+    pub width: u32,
+    /// Of the whole picture, as stored.
+    pub height: u32,
     pub(super) components: Vec<Component>,
     pub(super) quantization: [Option<[f32; 64]>; 4],
     /// Of first coefficients, then of the others.
@@ -33,7 +35,7 @@ pub(super) struct Component {
 
 impl<'a> Headers<'a> {
     /// Reads up to the first scan.
-    pub(crate) fn read(jpeg: &'a [u8]) -> Option<Self> {
+    pub fn read(jpeg: &'a [u8]) -> Option<Self> {
         let mut headers = Headers {
             width: 0,
             height: 0,

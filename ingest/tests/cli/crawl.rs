@@ -1,0 +1,181 @@
+//! A crawl: what it asks for and what it does not, and that a kill leaves no trace.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use lcl_schemas::outcome::Outcome;
+
+use crate::support::{Bench, picture, succeeds};
+use crate::web::{Reply, Web};
+
+const FURTHER: [&str; 6] = [
+    "--allow-private-addresses",
+    "--contact=bot@example.org",
+    "--delay=0",
+    "--set=progress=off",
+    "--set=fetch.retries=0",
+    "--set=fetch.tdm_file=false",
+];
+
+fn html(body: &str) -> Vec<Reply> {
+    let prose = "<p>A long day at the harbour ends with a short walk along the pier, and with the lamps that go on one after \
+                 the other while the boats come home. Nobody counts them, and nobody has to.</p>";
+    let page = format!("<html><body><main>{prose}{body}{prose}</main></body></html>");
+    vec![Reply::Full(200, "Content-Type: text/html\r\n", page.into())]
+}
+
+fn image(seed: u32) -> Vec<Reply> {
+    vec![Reply::Full(
+        200,
+        "Content-Type: image/png\r\n",
+        picture(seed),
+    )]
+}
+
+fn crawl(bench: &Bench, seed: &str, out: &str, further: &[&str]) {
+    succeeds(&bench.ingest("html", &[seed], out, &[&FURTHER[..], further].concat()));
+}
+
+fn urls(bench: &Bench, web: &Web, out: &str) -> Vec<String> {
+    let origin = format!("http://{}", web.address);
+    let rows = bench.rows(out).into_iter();
+    let urls = rows.filter_map(|row| row.document.url);
+    let mut urls: Vec<_> = urls.map(|url| url.replace(&origin, "")).collect();
+    // Units of a crawl stand in the order of their names.
+    urls.sort();
+    urls
+}
+
+#[test]
+fn a_crawl_goes_breadth_first_and_obeys_scope_robots_and_nofollow() {
+    let web = Web::serve(|at| {
+        let robots = b"User-agent: *\nDisallow: /private/\n".to_vec();
+        let elsewhere = format!("http://localhost:{}/elsewhere", at.port());
+        vec![
+            ("/robots.txt".into(), vec![Reply::Full(200, "", robots)]),
+            ("/".into(), html(&format!(
+                "<img src=/1.png><a href=/a>a</a><a href=/b#x>b</a><a href=/b>b</a><a href=/private/c>c</a><a rel=nofollow href=/d>d</a>\
+                 <a href='{elsewhere}'>e</a><a href=/moved>m</a>"
+            ))),
+            ("/a".into(), html("<img src=/2.png><a href=/a/deeper>x</a><a href=/>home</a>")),
+            ("/b".into(), html("<img src=/3.png>")),
+            ("/moved".into(), vec![Reply::Redirect("/f".into())]),
+            ("/f".into(), html("<img src=/4.png>")),
+            ("/a/deeper".into(), html("<img src=/5.png><a href=/a/deeper/still>x</a>")),
+            ("/d".into(), html("")),
+        ]
+        .into_iter()
+        .chain((1..6).map(|n| (format!("/{n}.png"), image(n))))
+        .collect()
+    });
+    let bench = Bench::new();
+    let seed = format!("http://{}/", web.address);
+    crawl(&bench, &seed, "out", &["--depth=2"]);
+    assert_eq!(
+        urls(&bench, &web, "out"),
+        ["/", "/a", "/a/deeper", "/b", "/f"]
+    );
+    assert_eq!(bench.outcomes("out"), ["stored"; 5]);
+    for path in ["/private/c", "/d", "/elsewhere", "/a/deeper/still"] {
+        assert_eq!(web.times(path), 0, "{path}");
+    }
+    let asked = web.asked();
+    let first = |path: &str| {
+        asked
+            .iter()
+            .position(|asked| asked.starts_with(&format!("{path} ")))
+    };
+    assert!(first("/b") < first("/a/deeper"), "breadth first");
+    assert_eq!((web.times("/"), web.times("/b")), (1, 1));
+    // Again: nothing is new, so nothing is asked.
+    let asked = web.asked().len();
+    crawl(&bench, &seed, "out", &["--depth=2"]);
+    assert_eq!(web.asked().len(), asked);
+    // Deeper: only what is new.
+    crawl(&bench, &seed, "out", &["--depth=2", "--pages=100"]);
+    assert_eq!(bench.rows("out").len(), 5);
+}
+
+#[test]
+fn a_sitemap_and_a_budget_say_what_is_asked_for() {
+    let web = Web::serve(|at| {
+        let robots = format!("Sitemap: http://{at}/map.xml\n");
+        let listed: String = (0..9)
+            .map(|n| format!("<url><loc>http://{at}/p{n}</loc></url>"))
+            .collect();
+        let map = format!("<urlset>{listed}</urlset>");
+        let pages = (0..9).map(|n| (format!("/p{n}"), html("<img src=/1.png>")));
+        vec![
+            (
+                "/robots.txt".into(),
+                vec![Reply::Full(200, "", robots.into())],
+            ),
+            ("/map.xml".into(), vec![Reply::Full(200, "", map.into())]),
+            ("/".into(), html("<img src=/1.png>")),
+            ("/1.png".into(), image(1)),
+        ]
+        .into_iter()
+        .chain(pages)
+        .collect()
+    });
+    let bench = Bench::new();
+    crawl(
+        &bench,
+        &format!("http://{}/", web.address),
+        "out",
+        &["--sitemaps", "--pages=4", "--depth=0"],
+    );
+    assert_eq!(urls(&bench, &web, "out"), ["/", "/p0", "/p1", "/p2"]);
+}
+
+/// A site whose pages link to two others each.
+fn site(pages: usize) -> Web {
+    Web::serve(|_| {
+        let page = |n: usize| {
+            let links = [2 * n + 1, 2 * n + 2]
+                .map(|to| format!("<a href=/p{to}>next</a>"))
+                .concat();
+            let images = [n, n + 1].map(|n| format!("<img src=/i{n}.png>")).concat();
+            (format!("/p{n}"), html(&format!("{images}{links}")))
+        };
+        let images = (0..pages).map(|n| (format!("/i{n}.png"), image(n as u32)));
+        (0..pages).map(page).chain(images).collect()
+    })
+}
+
+#[test]
+fn a_crawl_that_is_killed_at_random_comes_to_the_same_rows() {
+    let kills: u64 = std::env::var("CRAWL_KILLS")
+        .ok()
+        .and_then(|kills| kills.parse().ok())
+        .unwrap_or(8);
+    let web = site(120);
+    let bench = Bench::new();
+    let seed = format!("http://{}/p0", web.address);
+    let further = ["--depth=20", "--set=unit_records=16"];
+    crawl(&bench, &seed, "whole", &further);
+    let expected = bench.rows("whole");
+    assert_eq!(expected.len(), 120);
+    let arguments = [&FURTHER[..], &further].concat();
+    for kill in 0..kills {
+        let mut command = bench.ingest_command("html", &[&seed], "out", &arguments);
+        let mut run = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        // Later and later, so that every part of the run is hit.
+        std::thread::park_timeout(Duration::from_millis(30 + kill * 977 % 900));
+        let _ = run.kill();
+        run.wait().expect("our child");
+    }
+    crawl(&bench, &seed, "out", &further);
+    assert_eq!(bench.rows("out"), expected);
+    let gone = |commits: Vec<lcl_schemas::dataset::Commit>| {
+        let counts = commits
+            .iter()
+            .map(|commit| crate::support::count(commit, &Outcome::Http(404)));
+        counts.sum::<u64>()
+    };
+    assert_eq!(gone(bench.commits("out")), gone(bench.commits("whole")));
+}

@@ -178,7 +178,7 @@ fn ingest(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
         fetch: Fetch {
             allow_private_addresses: true,
             contact: Some("nobody@localhost".into()),
-            per_host: 64,
+            per_domain: 64,
             ..Fetch::default()
         },
         ..IngestConfig::default()

@@ -70,8 +70,9 @@ pub(crate) enum Command {
     /// Takes images and documents out of a finished dataset, by lists, without asking anybody
     ///
     /// A list has a line each: a URL (of an image or a page), a domain (with all beneath it), or the SHA-256 of an image
-    /// as it was fetched. A listed page goes as a whole, a listed image leaves its place. The superseded shards are
-    /// deleted; streams over older manifests end with an error.
+    /// as it was fetched. A listed page goes as a whole, a listed image leaves its place. The dataset remembers the list, and
+    /// what is ingested later honours it. Shards that no commit names are deleted; streams over older manifests end with an
+    /// error. A crawl's archives in DATASET/_crawl are not rewritten: delete them when the crawl is over.
     OptOut {
         /// The dataset's folder
         dataset: PathBuf,

@@ -1,11 +1,12 @@
 //! A crawl: pages from seeds on, breadth first, a batch at a time, each batch to an archive in the dataset.
 //!
 //! ```text
-//! seeds, sitemaps ─► frontier ─► batch ─► manners, fetch ─► _crawl/<n>.warc.gz, then _crawl/<n>.json
+//! seeds, sitemaps ─► frontier ─► batch ─► manners, fetch ─► _crawl/<seeds>/<n>.warc.gz, then <n>.json
 //!                       ▲                     └─ links ─┘
 //! ```
 //! The frontier is what the journals of all batches say: a crawl that was killed asks at most one batch again. Within a
-//! batch order is the frontier's, whatever the network did; so the same answers give the same archives.
+//! batch order is the frontier's, whatever the network did; so the same answers give the same archives. What fails for
+//! reasons that may pass is asked again later, and once more in the next run.
 
 mod address;
 mod archive;
@@ -15,27 +16,35 @@ mod sitemap;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lcl_schemas::outcome::Outcome;
+use reqwest::header::HeaderValue;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use url::Url;
 
 use crate::config::{Config, ProgressMode};
+use crate::dataset::{self, DatasetError, Others};
 use crate::durable;
-use crate::fetch::{Answer, ClientError, Limits, Web};
+use crate::fetch::{self, Answer, ClientError, Limits, Web};
+use crate::hostile;
 use crate::source::html;
 use frontier::{Frontier, Target};
 
-/// Folder of the archives and journals in a dataset.
+/// Folder of the archives and journals in a dataset, a folder for each set of seeds.
 const FOLDER: &str = "_crawl";
-/// Pages in a batch at most: what is asked again after a kill.
-const BATCH: usize = 256;
-/// Pages of one host in a batch at most, so that a slow one holds up others for a while only.
-const PER_HOST: usize = 64;
+/// Who is at work there.
+const LOCK_FILE: &str = "_lock";
+/// Pages in a batch at most: what is asked again after a kill, and held, compressed, until all have come.
+const BATCH: usize = 64;
+/// Pages of one domain in a batch at most, so that a slow one holds up others for a while only.
+const PER_DOMAIN: usize = 32;
+/// How often a page is asked for in one run.
+const TRIES: u32 = 3;
 /// Links taken from one page.
 const MAX_LINKS: usize = 2_000;
 
@@ -61,6 +70,12 @@ pub enum CrawlError {
         /// What is wrong.
         detail: String,
     },
+    /// Not one page came.
+    #[error("no page could be had: {0}")]
+    Nothing(String),
+    /// Another process is at work there.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
     /// The HTTP client cannot be set up.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -88,8 +103,7 @@ struct Journal {
 /// One page that was asked for.
 #[derive(Debug, Serialize, Deserialize)]
 struct Asked {
-    #[serde(with = "address")]
-    url: Url,
+    target: Target,
     outcome: Outcome,
     status: Option<u16>,
     final_url: Option<String>,
@@ -106,22 +120,43 @@ struct Had {
 
 /// Crawls as `config` says, from where it was.
 pub(crate) fn run(config: &Config) -> Result<Crawled, CrawlError> {
-    let folder = config.out.join(FOLDER);
+    let folder = folder(config);
     let made = fs::create_dir_all(&folder).and_then(|()| durable::sweep(&folder));
     made.map_err(|source| CrawlError::Io {
         path: folder.clone(),
         source,
     })?;
+    let _alone = dataset::lock(&folder, LOCK_FILE, Others::Nobody)?;
     let seeds = seeds(config)?;
     let mut crawl = Crawl {
         frontier: Frontier::new(&config.crawl, &seeds),
         crawled: Crawled::default(),
+        given_up: Vec::new(),
         folder,
     };
     crawl.restore()?;
     let runtime = tokio::runtime::Runtime::new().map_err(CrawlError::Runtime)?;
     runtime.block_on(crawl.go_on(config, &seeds))?;
-    Ok(crawl.crawled)
+    match crawl.crawled.pages.contains_key(&Outcome::Stored) {
+        true => Ok(crawl.crawled),
+        false => {
+            let counts = crawl.crawled.pages.iter();
+            let counts = counts.map(|(outcome, count)| format!("{outcome} {count}"));
+            Err(CrawlError::Nothing(counts.collect::<Vec<_>>().join(", ")))
+        }
+    }
+}
+
+/// Where the archives of a crawl are: other seeds are another crawl.
+fn folder(config: &Config) -> PathBuf {
+    let mut seeds: Vec<_> = config
+        .inputs
+        .iter()
+        .map(|seed| seed.to_string_lossy())
+        .collect();
+    seeds.sort();
+    let hash = format!("{:x}", Sha256::digest(seeds.join("\n")));
+    config.out.join(FOLDER).join(&hash[..16])
 }
 
 fn seeds(config: &Config) -> Result<Vec<Url>, CrawlError> {
@@ -134,85 +169,159 @@ fn seeds(config: &Config) -> Result<Vec<Url>, CrawlError> {
     config.inputs.iter().map(seed).collect()
 }
 
+/// Whether another time may be better.
+fn may_pass(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::HostDown
+            | Outcome::Resolver
+            | Outcome::Refused
+            | Outcome::Disconnected
+            | Outcome::Timeout
+            | Outcome::TooSlow
+            | Outcome::Truncated
+            | Outcome::RobotsUnreachable
+            | Outcome::Http(429 | 500..600)
+    )
+}
+
 struct Crawl {
     folder: PathBuf,
     frontier: Frontier,
     crawled: Crawled,
+    /// Asked for in vain as often as a run does.
+    given_up: Vec<(Target, Outcome)>,
 }
 
 impl Crawl {
-    /// What earlier runs did.
+    /// What earlier runs did. What they gave up is asked for again.
     fn restore(&mut self) -> Result<(), CrawlError> {
         loop {
             let path = self.path("json");
             let json = match fs::read(&path) {
                 Ok(json) => json,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 Err(source) => return Err(CrawlError::Io { path, source }),
             };
             let journal = serde_json::from_slice(&json).map_err(|error| CrawlError::Journal {
                 path,
                 detail: error.to_string(),
             })?;
-            self.note(&journal);
+            self.note(journal);
         }
+        for (target, outcome) in std::mem::take(&mut self.given_up) {
+            self.count(outcome, -1);
+            self.frontier.add_again(Target { tries: 0, ..target });
+        }
+        Ok(())
     }
 
     async fn go_on(&mut self, config: &Config, seeds: &[Url]) -> Result<(), CrawlError> {
         let mut config = config.clone();
         let delay = &mut config.fetch.min_delay_s;
         *delay = delay.max(config.crawl.delay_s);
-        // Every page of a batch waits for the pages of its host before it.
-        let longest = PER_HOST as f64 * config.fetch.max_crawl_delay_s;
+        // Every page of a batch waits for the pages of its domain before it.
+        let longest = PER_DOMAIN as f64 * config.fetch.max_crawl_delay_s;
         config.fetch.max_turn_wait_s = config.fetch.max_turn_wait_s.max(longest);
         let limits = Arc::new(Limits::new(config.flow.images, config.flow.image_bytes));
         let web = Arc::new(Web::new(&config, limits)?);
-        if config.crawl.sitemaps {
+        if config.crawl.sitemaps && self.crawled.batches == 0 {
             let listed = sitemap::pages(&web, seeds, config.crawl.pages).await;
-            self.frontier.add(listed);
+            let links = listed
+                .into_iter()
+                .filter(|target| self.frontier.within(&target.url));
+            let journal = Journal {
+                asked: Vec::new(),
+                links: links.collect(),
+            };
+            self.keep(journal, &archive::head())?;
         }
         let begun = Instant::now();
         loop {
-            let batch = self.frontier.batch(BATCH, PER_HOST);
+            let batch = self.frontier.batch(BATCH, PER_DOMAIN);
             if batch.is_empty() {
                 return Ok(());
             }
+            if batch.iter().all(|target| target.tries > 0) {
+                // Nothing else is left to do meanwhile.
+                let rest = Duration::from_secs_f64(config.fetch.rest_s);
+                tokio::time::sleep(rest).await;
+            }
             let had = ask(&web, &config, batch).await;
             let (journal, archive) = self.settle(had);
-            self.write("warc.gz", &archive)?;
-            let json = serde_json::to_vec(&journal).expect("names and numbers");
-            self.write("json", &json)?;
-            self.note(&journal);
-            if config.progress != ProgressMode::Off {
-                eprintln!("{}", self.line(begun, web.slowed_down()));
-            }
+            self.keep(journal, &archive)?;
+            self.show(config.progress, begun, web.slowed_down());
         }
     }
 
     /// Orders what came, and finds what is new among its links.
-    fn settle(&mut self, had: Vec<(Target, Had)>) -> (Journal, Vec<u8>) {
+    fn settle(&mut self, had: Vec<Had>) -> (Journal, Vec<u8>) {
         let mut archive = archive::head();
         let mut journal = Journal {
             asked: Vec::new(),
             links: Vec::new(),
         };
-        for (target, page) in had {
-            archive.extend(page.member.unwrap_or_default());
-            let links = self.frontier.new_among(target.depth, page.links);
-            journal.links.extend(links);
+        for mut page in had {
+            if let Some(outcome) = self.led_astray(&page.asked) {
+                page.asked.outcome = outcome;
+            } else {
+                archive.extend(page.member.unwrap_or_default());
+                let links = self.frontier.new_among(page.asked.target.depth, page.links);
+                journal.links.extend(links);
+            }
             journal.asked.push(page.asked);
         }
         (journal, archive)
     }
 
-    fn note(&mut self, journal: &Journal) {
-        self.frontier
-            .asked(journal.asked.iter().map(|asked| &asked.url));
-        self.frontier.add(journal.links.iter().cloned());
-        for asked in &journal.asked {
-            *self.crawled.pages.entry(asked.outcome.clone()).or_default() += 1;
+    /// What becomes of a page that redirects led out of bounds, or to one that is known.
+    fn led_astray(&mut self, asked: &Asked) -> Option<Outcome> {
+        let arrived = asked.arrived()?;
+        if !self.frontier.within(&arrived) {
+            return Some(Outcome::Redirects);
+        }
+        (!self.frontier.arrived(&arrived)).then_some(Outcome::Duplicate)
+    }
+
+    fn keep(&mut self, journal: Journal, archive: &[u8]) -> Result<(), CrawlError> {
+        self.write("warc.gz", archive)?;
+        let json = serde_json::to_vec(&journal).expect("names and numbers");
+        self.write("json", &json)?;
+        self.note(journal);
+        Ok(())
+    }
+
+    fn note(&mut self, journal: Journal) {
+        let asked = journal.asked.iter().map(|asked| &asked.target.url);
+        self.frontier.asked(asked);
+        self.frontier.add_new(journal.links);
+        for asked in journal.asked {
+            if let Some(arrived) = asked.arrived() {
+                self.frontier.arrived(&arrived);
+            }
+            let tries = asked.target.tries + 1;
+            let again = may_pass(&asked.outcome);
+            if again && tries < TRIES {
+                self.frontier.add_again(Target {
+                    tries,
+                    ..asked.target
+                });
+                continue;
+            }
+            self.count(asked.outcome.clone(), 1);
+            if again {
+                self.given_up.push((asked.target, asked.outcome));
+            }
         }
         self.crawled.batches += 1;
+    }
+
+    fn count(&mut self, outcome: Outcome, by: i64) {
+        let count = self.crawled.pages.entry(outcome.clone()).or_default();
+        *count = count.saturating_add_signed(by);
+        if *count == 0 {
+            self.crawled.pages.remove(&outcome);
+        }
     }
 
     /// Of the next batch.
@@ -232,47 +341,66 @@ impl Crawl {
         })
     }
 
-    fn line(&self, begun: Instant, slowed: usize) -> String {
+    fn show(&self, mode: ProgressMode, begun: Instant, slowed: usize) {
         let asked: u64 = self.crawled.pages.values().sum();
         let stored = self.crawled.pages.get(&Outcome::Stored).unwrap_or(&0);
-        let waiting = self.frontier.waiting();
-        let seconds = begun.elapsed().as_secs();
-        let mut line =
-            format!("crawl: {asked} pages asked, {stored} had, {waiting} waiting, {seconds} s");
-        if slowed > 0 {
-            line += &format!(", {slowed} sites slowed down");
+        let (waiting, seconds) = (self.frontier.waiting(), begun.elapsed().as_secs());
+        match mode {
+            ProgressMode::Off => {}
+            ProgressMode::Json => {
+                let line = serde_json::json!({
+                    "crawl": {"pages_asked": asked, "pages_had": stored, "pages_waiting": waiting},
+                    "seconds": seconds, "sites_slowed": slowed,
+                });
+                eprintln!("{line}");
+            }
+            ProgressMode::Auto | ProgressMode::Lines => eprintln!(
+                "crawl: {asked} pages asked, {stored} had, {waiting} waiting, {slowed} sites slowed down, {seconds} s"
+            ),
         }
-        line
+    }
+}
+
+impl Asked {
+    /// Where redirects led to a page that was had.
+    fn arrived(&self) -> Option<Url> {
+        let url = Url::parse(self.final_url.as_deref()?).ok()?;
+        (self.outcome == Outcome::Stored && url != self.target.url).then_some(url)
     }
 }
 
 /// Asks for a batch's pages, all at once: each waits for its domain. In the batch's order.
-async fn ask(web: &Arc<Web>, config: &Config, batch: Vec<Target>) -> Vec<(Target, Had)> {
+async fn ask(web: &Arc<Web>, config: &Config, batch: Vec<Target>) -> Vec<Had> {
     let mut asked = JoinSet::new();
-    let limits = html::Limits {
-        max_bytes: config.fetch.max_page_bytes as usize,
-        max_links: MAX_LINKS,
-        ..html::Limits::default()
+    let reading = Reading {
+        agent: fetch::agent(&config.user_agent()),
+        limits: html::Limits {
+            max_bytes: config.fetch.max_page_bytes as usize,
+            max_links: MAX_LINKS,
+            ..html::Limits::default()
+        },
     };
+    let reading = Arc::new(reading);
     for (index, target) in batch.into_iter().enumerate() {
-        let (web, limits) = (web.clone(), limits.clone());
-        asked.spawn(async move {
-            let had = page(&web, &target, limits).await;
-            (index, target, had)
-        });
+        let (web, reading) = (web.clone(), reading.clone());
+        asked.spawn(async move { (index, page(&web, target, reading).await) });
     }
     let mut had = asked.join_all().await;
-    had.sort_by_key(|(index, ..)| *index);
-    had.into_iter()
-        .map(|(_, target, had)| (target, had))
-        .collect()
+    had.sort_by_key(|(index, _)| *index);
+    had.into_iter().map(|(_, had)| had).collect()
 }
 
-async fn page(web: &Web, target: &Target, limits: html::Limits) -> Had {
+/// What reading a page takes.
+struct Reading {
+    limits: html::Limits,
+    agent: String,
+}
+
+async fn page(web: &Web, target: Target, reading: Arc<Reading>) -> Had {
     let (answer, request) = web.page(target.url.as_str()).await;
     let mut had = Had {
         asked: Asked {
-            url: target.url.clone(),
+            target,
             outcome: answer.as_ref().err().cloned().unwrap_or(Outcome::Stored),
             status: request.status,
             final_url: request.final_url,
@@ -286,28 +414,47 @@ async fn page(web: &Web, target: &Target, limits: html::Limits) -> Had {
         return had;
     };
     let url = had.asked.final_url.as_deref().map(Url::parse);
-    let url = url.and_then(Result::ok).unwrap_or(target.url.clone());
+    let url = url
+        .and_then(Result::ok)
+        .unwrap_or(had.asked.target.url.clone());
     // Parsing and compressing take milliseconds: not on the threads that answer the network.
-    let read = tokio::task::spawn_blocking(move || read(&url, &answer, &limits)).await;
-    let (member, links) = read.expect("hostile pages are errors, not panics");
-    had.member = Some(member);
-    had.links = links;
+    let read = move || hostile::guarded(|| reading.read(&url, &answer));
+    let read = tokio::task::spawn_blocking(read).await;
+    match read.expect("panics are caught within") {
+        Some((member, links)) => {
+            had.member = Some(member);
+            had.links = links;
+        }
+        None => had.asked.outcome = Outcome::Corrupt,
+    }
     had
 }
 
-/// The page as it will stand in the archive, and where it leads.
-fn read(url: &Url, answer: &Answer, limits: &html::Limits) -> (Vec<u8>, Vec<Url>) {
-    let content_type = answer.headers.get("content-type");
-    let content_type = content_type.and_then(|value| value.to_str().ok());
-    let member = archive::response(url, &answer.headers, &answer.body.bytes);
-    let page = html::extract(&answer.body.bytes, content_type, url, limits);
-    let links = page.map_or_else(|_| Vec::new(), frontier::followed);
-    (member, links)
+impl Reading {
+    /// The page as it will stand in the archive, and where it leads.
+    fn read(&self, url: &Url, answer: &Answer) -> (Vec<u8>, Vec<Url>) {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let content_type = answer.headers.get("content-type").map(text);
+        let robots: Vec<_> = answer
+            .headers
+            .get_all("x-robots-tag")
+            .iter()
+            .map(text)
+            .collect();
+        let bytes = &answer.body.bytes;
+        let member = archive::response(url, &answer.headers, bytes);
+        let page = html::extract(bytes, content_type.as_deref(), url, &self.limits);
+        let links = page.map_or_else(
+            |_| Vec::new(),
+            |page| frontier::followed(page, &robots, &self.agent),
+        );
+        (member, links)
+    }
 }
 
-/// Archives of the crawl in the dataset at `out`, in order: those whose batches are journalled.
-pub(crate) fn archives(out: &Path) -> Vec<PathBuf> {
-    let folder = out.join(FOLDER);
+/// Archives of the crawl that `config` says, in order: those whose batches are journalled.
+pub(crate) fn archives(config: &Config) -> Vec<PathBuf> {
+    let folder = folder(config);
     let numbers = (0..).map(|number: usize| folder.join(format!("{number:06}.json")));
     numbers
         .take_while(|journal| journal.exists())

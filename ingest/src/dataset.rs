@@ -1,6 +1,6 @@
 //! A dataset's folder: its header, its commits, its manifest.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,8 @@ use crate::durable;
 
 /// The newest run's settings.
 const CONFIG_FILE: &str = "_config.toml";
+/// Who is at work.
+const LOCK_FILE: &str = "_lock";
 
 /// Why a dataset cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,12 @@ pub enum DatasetError {
         /// What is wrong.
         detail: String,
     },
+    /// Another process is at work there, and the two would undo each other.
+    #[error("{path}: another run is at work in it: let that end first", path = path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A shard is not what its commit says.
     #[error(transparent)]
     Shard(#[from] LostShard),
@@ -75,68 +83,96 @@ pub struct LostShard {
 #[derive(Debug)]
 pub(crate) struct Dataset {
     root: PathBuf,
+    /// Held while it is open: shared by runs that add to it, exclusive for one that changes it. The system gives it back
+    /// however a process ends.
+    _lock: File,
+}
+
+/// Who else may be at work in a dataset.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    MayAdd,
+    Nobody,
+}
+
+/// Locks the file `name` in `folder`.
+pub(crate) fn lock(folder: &Path, name: &str, others: Others) -> Result<File, DatasetError> {
+    let path = folder.join(name);
+    let io = |source| DatasetError::Io {
+        path: path.clone(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(io)?;
+    let locked = match others {
+        Others::MayAdd => file.try_lock_shared(),
+        Others::Nobody => file.try_lock(),
+    };
+    match locked {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(DatasetError::Busy {
+            path: folder.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(io(source)),
+    }
 }
 
 impl Dataset {
     /// Opens or begins the dataset of `config`, which must fit what is there.
     pub(crate) fn open(config: &Config, tokenizer: &Tokenizer) -> Result<Self, DatasetError> {
-        let dataset = Self {
-            root: config.out.clone(),
-        };
-        // Before anything is written: a folder that belongs to another version stays as it is.
+        let root = &config.out;
         let ours = Header {
             format: FORMAT,
             tokenizer: tokenizer.id().clone(),
             vocabulary: tokenizer.vocabulary(),
             image_size: config.image_size,
         };
-        if dataset.path(HEADER_FILE).exists() {
-            dataset.join(&ours)?;
+        // Before anything is written: a folder that belongs to another version stays as it is.
+        if root.join(HEADER_FILE).exists() {
+            join(root, &ours)?;
         }
-        for folder in ["", COMMITS_DIR, MANIFESTS_DIR, FETCH_DIR] {
-            let path = dataset.path(folder);
-            let made = fs::create_dir_all(&path).and_then(|()| durable::sweep(&path));
-            made.map_err(|source| DatasetError::Io { path, source })?;
-        }
+        fs::create_dir_all(root).map_err(|source| DatasetError::Io {
+            path: root.clone(),
+            source,
+        })?;
+        let dataset = Self {
+            root: root.clone(),
+            _lock: lock(root, LOCK_FILE, Others::MayAdd)?,
+        };
+        dataset.sweep()?;
         if let Some(json) = tokenizer.to_json() {
             dataset.put_if_absent("", TOKENIZER_FILE, json)?;
         }
         if !dataset.put_if_absent("", HEADER_FILE, &ours.to_json())? {
-            dataset.join(&ours)?;
+            join(root, &ours)?;
         }
         let settings = toml::to_string_pretty(config).expect("plain values and tables");
         dataset.replace("", CONFIG_FILE, settings.as_bytes())?;
         Ok(dataset)
     }
 
-    /// Opens a dataset that is there, as it is.
+    /// Opens a dataset that is there, to change it: nobody else may be at work in it.
     pub(crate) fn existing(root: &Path) -> Result<(Self, Header), DatasetError> {
+        let header = header(root)?;
         let dataset = Self {
             root: root.to_owned(),
+            _lock: lock(root, LOCK_FILE, Others::Nobody)?,
         };
-        let header = dataset.header()?;
-        for folder in ["", COMMITS_DIR, MANIFESTS_DIR, FETCH_DIR] {
-            let path = dataset.path(folder);
-            durable::sweep(&path).map_err(|source| DatasetError::Io { path, source })?;
-        }
+        dataset.sweep()?;
         Ok((dataset, header))
     }
 
-    fn header(&self) -> Result<Header, DatasetError> {
-        let path = self.path(HEADER_FILE);
-        let json = fs::read(&path).map_err(|source| DatasetError::Io { path, source })?;
-        Header::from_json(&json).map_err(|source| DatasetError::Header {
-            path: self.root.clone(),
-            source,
-        })
-    }
-
-    fn join(&self, ours: &Header) -> Result<(), DatasetError> {
-        let joined = ours.check_joins(&self.header()?);
-        joined.map_err(|source| DatasetError::Header {
-            path: self.root.clone(),
-            source,
-        })
+    fn sweep(&self) -> Result<(), DatasetError> {
+        for folder in ["", COMMITS_DIR, MANIFESTS_DIR, FETCH_DIR] {
+            let path = self.path(folder);
+            let made = fs::create_dir_all(&path).and_then(|()| durable::sweep(&path));
+            made.map_err(|source| DatasetError::Io { path, source })?;
+        }
+        Ok(())
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -238,6 +274,23 @@ impl Dataset {
             source,
         })
     }
+}
+
+fn header(root: &Path) -> Result<Header, DatasetError> {
+    let path = root.join(HEADER_FILE);
+    let json = fs::read(&path).map_err(|source| DatasetError::Io { path, source })?;
+    Header::from_json(&json).map_err(|source| DatasetError::Header {
+        path: root.to_owned(),
+        source,
+    })
+}
+
+fn join(root: &Path, ours: &Header) -> Result<(), DatasetError> {
+    ours.check_joins(&header(root)?)
+        .map_err(|source| DatasetError::Header {
+            path: root.to_owned(),
+            source,
+        })
 }
 
 /// What every Parquet file here has in common.

@@ -100,6 +100,17 @@ impl Draft {
         })
     }
 
+    /// Does not ask for the images that `leave` names, because of `outcome`.
+    pub(crate) fn leave_out(&mut self, outcome: Outcome, leave: impl Fn(&DraftImage) -> bool) {
+        for place in &mut self.places {
+            if let DraftPlace::Image(image) = place
+                && leave(image)
+            {
+                image.state = ImageState::left_out(outcome.clone());
+            }
+        }
+    }
+
     /// Images that it has or may come to have.
     pub(crate) fn possible(&self) -> usize {
         let hopeless = |image: &&DraftImage| match &image.state {

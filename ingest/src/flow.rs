@@ -13,16 +13,17 @@ use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender};
 use lcl_schemas::outcome::{DocumentOutcome, Outcome};
-use lcl_schemas::tokenizer::Tokenizer;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::config::Config;
 use crate::draft::{Answer, Draft, Locator, Unusable};
 use crate::fetch::log::Request;
 use crate::fetch::{Body, Fetcher};
+use crate::hostile;
 use crate::image::Images;
+use crate::pipeline::Pipeline;
+use crate::redo::List;
 use crate::source::Drafter;
 use crate::source::records::Record;
 use crate::stages::{Stage, Stages};
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) work: Sender<Work>,
     pub(crate) stages: Arc<Stages>,
     pub(crate) runtime: Handle,
+    /// What the dataset's owners have been asked to leave out.
+    pub(crate) opted_out: Arc<List>,
 }
 
 impl Shared {
@@ -110,9 +113,14 @@ async fn obtain(shared: &Shared, locator: &Locator) -> (Answer, Option<Request>)
             let (reply, answer) = oneshot::channel();
             // As above.
             let _ = shared.work.send(Work::Store { body, reply });
-            answer
+            let answer: Answer = answer
                 .await
-                .expect("a worker answers, or the whole run ends")
+                .expect("a worker answers, or the whole run ends");
+            let listed = |hash: &str| shared.opted_out.has_hash(Some(hash));
+            match answer {
+                Ok(stored) if listed(&stored.sha256) => Err(Outcome::OptedOut),
+                answer => answer,
+            }
         }
     };
     let request = fetched.request.map(|request| Request {
@@ -123,13 +131,14 @@ async fn obtain(shared: &Shared, locator: &Locator) -> (Answer, Option<Request>)
 }
 
 /// One worker thread.
-pub(crate) fn work(
-    config: &Config,
-    tokenizer: &Tokenizer,
-    stages: &Stages,
-    work: &Receiver<Work>,
-    rows: &Sender<Item>,
-) {
+pub(crate) fn work(pipeline: &Pipeline<'_>, work: &Receiver<Work>, rows: &Sender<Item>) {
+    let Pipeline {
+        config,
+        tokenizer,
+        stages,
+        opted_out,
+        ..
+    } = pipeline;
     let mut images = Images::new(config);
     let drafter = Drafter::new(config);
     for work in work {
@@ -139,8 +148,29 @@ pub(crate) fn work(
                 ticket,
                 shared,
             } => {
-                let drafted = stages.time(Stage::Read, || drafter.draft(record, &ticket));
+                // Parsers read what strangers wrote; one page must not end a week's run.
+                let drafting = || drafter.draft(record, &ticket);
+                let drafted = stages.time(Stage::Read, || hostile::guarded(drafting));
+                let drafted = drafted.unwrap_or_else(|| {
+                    Err(Unusable {
+                        outcome: DocumentOutcome::Malformed,
+                        detail: format!(
+                            "{} record {}: its reader panicked",
+                            ticket.unit.input_name, ticket.record
+                        ),
+                    })
+                });
+                let drafted = drafted.map(|mut draft| {
+                    draft.leave_out(Outcome::OptedOut, |image| {
+                        opted_out.has_page(image.url.as_deref())
+                    });
+                    draft
+                });
                 let what = match drafted {
+                    Ok(draft) if opted_out.has_page(draft.url.as_deref()) => What::LeftOut {
+                        outcome: DocumentOutcome::OptedOut,
+                        images: draft.images().map(|_| Outcome::OptedOut).collect(),
+                    },
                     Ok(draft) if draft.possible() >= config.rules.min_images => {
                         let runtime = shared.runtime.clone();
                         runtime.spawn(gather(shared, draft, ticket));

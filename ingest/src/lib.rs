@@ -16,6 +16,7 @@ mod filter;
 mod flow;
 #[doc(hidden)]
 pub mod fuzzed;
+pub mod hostile;
 pub mod image;
 mod intake;
 mod pipeline;
@@ -73,6 +74,9 @@ pub enum IngestError {
     /// The HTTP client cannot be set up.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// A list of what has been opted out cannot be used.
+    #[error(transparent)]
+    List(#[from] redo::ListError),
     /// A crawl cannot go on.
     #[error(transparent)]
     Crawl(#[from] CrawlError),
@@ -135,7 +139,7 @@ pub fn run(config: &Config) -> Result<Report, IngestError> {
     let mut plan = Plan::of(config)?;
     let dataset = Dataset::open(config, &tokenizer)?;
     plan.note_done(config, &dataset, &dataset.live_commits()?)?;
-    let run = Run::new(config, &tokenizer, &dataset);
+    let run = Run::new(config, &tokenizer, &dataset)?;
     run.counts.total_bytes.store(
         plan.inputs.iter().map(|input| input.bytes).sum(),
         Ordering::Relaxed,
@@ -182,7 +186,7 @@ pub fn run_unit(unit: &Unit, config: &Config) -> Result<Commit, IngestError> {
         .into_iter()
         .find(|input| input.identity == unit.input);
     let input = input.ok_or_else(|| IngestError::UnknownInput(unit.input.clone()))?;
-    let run = Run::new(config, &tokenizer, &dataset);
+    let run = Run::new(config, &tokenizer, &dataset)?;
     let (reading, _) = run.read(std::slice::from_ref(&input), Selection::Only(unit.first))?;
     committed()?.ok_or_else(|| {
         let detail = reading
@@ -204,17 +208,24 @@ struct Run<'a> {
     dataset: &'a Dataset,
     counts: Arc<Counts>,
     stages: Arc<Stages>,
+    opted_out: Arc<redo::List>,
 }
 
 impl<'a> Run<'a> {
-    fn new(config: &'a Config, tokenizer: &'a Tokenizer, dataset: &'a Dataset) -> Self {
-        Self {
+    fn new(
+        config: &'a Config,
+        tokenizer: &'a Tokenizer,
+        dataset: &'a Dataset,
+    ) -> Result<Self, IngestError> {
+        let opted_out = redo::List::of_dataset(&config.out)?;
+        Ok(Self {
             config,
             tokenizer,
             dataset,
             counts: Arc::default(),
             stages: Arc::default(),
-        }
+            opted_out: Arc::new(opted_out),
+        })
     }
 
     /// Does the selected units of `inputs`.
@@ -254,6 +265,7 @@ impl<'a> Run<'a> {
             dataset: self.dataset,
             counts: &self.counts,
             stages: self.stages.clone(),
+            opted_out: self.opted_out.clone(),
         }
     }
 }

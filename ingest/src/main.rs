@@ -14,6 +14,7 @@ use lcl_ingest::report::Report;
 use arguments::{Cli, Job};
 
 fn main() -> ExitCode {
+    lcl_ingest::hostile::quiet();
     let job = match Cli::parse().command.job() {
         Ok(job) => job,
         Err(mistake) => return failed(&format!("{mistake:#}"), 2),

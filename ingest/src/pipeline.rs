@@ -14,6 +14,7 @@ use crate::fetch::{Fetcher, Limits};
 use crate::flow::{self, Shared};
 use crate::intake::Intake;
 use crate::progress::{self, Counts, metrics};
+use crate::redo::List;
 use crate::stages::Stages;
 use crate::unit::Gate;
 use crate::write::{Writer, Written};
@@ -28,6 +29,7 @@ pub(crate) struct Pipeline<'a> {
     pub(crate) dataset: &'a Dataset,
     pub(crate) counts: &'a Arc<Counts>,
     pub(crate) stages: Arc<Stages>,
+    pub(crate) opted_out: Arc<List>,
 }
 
 impl Pipeline<'_> {
@@ -56,6 +58,7 @@ impl Pipeline<'_> {
             work: work_sender,
             stages: self.stages.clone(),
             runtime: runtime.handle().clone(),
+            opted_out: self.opted_out.clone(),
         });
         let gate = Gate::new(settings);
         let writer = Writer {
@@ -67,9 +70,7 @@ impl Pipeline<'_> {
         thread::scope(|scope| {
             for _ in 0..settings.threads() {
                 let (work, rows) = (work.clone(), rows_sender.clone());
-                scope.spawn(move || {
-                    flow::work(self.config, self.tokenizer, &self.stages, &work, &rows)
-                });
+                scope.spawn(move || flow::work(self, &work, &rows));
             }
             let intake = Intake::new(&gate, runtime.handle().clone(), shared, rows_sender);
             let feeding = scope.spawn(move || feed(intake));

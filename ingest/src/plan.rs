@@ -131,7 +131,7 @@ impl Plan {
     pub(crate) fn of(config: &Config) -> Result<Self, PlanError> {
         let mut plan = Self::default();
         let crawled = match config.source {
-            SourceKind::Crawl => crawl::archives(&config.out),
+            SourceKind::Crawl => crawl::archives(config),
             _ => Vec::new(),
         };
         let inputs = match config.source {
@@ -142,7 +142,7 @@ impl Plan {
             // A folder of pages is one input: its pages share their images.
             match path.is_dir() && config.source != SourceKind::Html {
                 false => plan.add(config, path),
-                true => match folder::files(path, config.source.endings()) {
+                true => match folder::files(path, config.source) {
                     Ok(files) => files
                         .iter()
                         .for_each(|file| plan.add(config, &path.join(file))),

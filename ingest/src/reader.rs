@@ -147,7 +147,10 @@ impl Reader<'_> {
             };
             hash.add(&record);
             let at = info.unit.first + read;
-            let Ok(ticket) = self.intake.ticket(info, at, record.len()) else {
+            let Ok(ticket) =
+                self.intake
+                    .ticket(info, at, record.len(self.config.flow.max_record_bytes))
+            else {
                 return Ok(None);
             };
             self.intake.record(record, ticket);

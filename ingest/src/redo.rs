@@ -12,7 +12,7 @@ mod list;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -80,7 +80,7 @@ pub struct Redone {
     pub after: BTreeMap<Outcome, u64>,
     /// Documents that are no longer there.
     pub documents_gone: u64,
-    /// Files of superseded commits that were deleted.
+    /// Shards that no commit names any more, deleted.
     pub files_deleted: u64,
     /// Hash of the manifest of the whole dataset.
     pub manifest: String,
@@ -96,6 +96,10 @@ pub fn run(config: &Config, edit: &Edit) -> Result<Redone, IngestError> {
     }
     let (dataset, header) = Dataset::existing(&config.out)?;
     let tokenizer = Tokenizer::of_dataset(&config.out, &header)?;
+    if let Edit::OptOut(list) = edit {
+        // First: what is ingested from now on honours it too.
+        list.remember(&dataset)?;
+    }
     let mut redone = Redone::default();
     let mut changing = Vec::new();
     for commit in dataset.live_commits()? {
@@ -120,7 +124,7 @@ pub fn run(config: &Config, edit: &Edit) -> Result<Redone, IngestError> {
             edit,
             min_images: config.rules.min_images,
         };
-        let run = Run::new(&config, &tokenizer, &dataset);
+        let run = Run::new(&config, &tokenizer, &dataset)?;
         let bytes = commits.iter().flat_map(|commit| &commit.shards);
         run.counts
             .total_bytes
@@ -138,7 +142,7 @@ pub fn run(config: &Config, edit: &Edit) -> Result<Redone, IngestError> {
     }
     redone.manifest = dataset.write_manifest()?;
     if let Edit::OptOut(_) = edit {
-        redone.files_deleted = delete_superseded(&dataset, &changing)?;
+        redone.files_deleted = delete_litter(&dataset)?;
     }
     Ok(redone)
 }
@@ -287,16 +291,20 @@ fn read<'a>(
     }))
 }
 
-/// Deletes what only superseded commits name: taken out means gone.
-fn delete_superseded(dataset: &Dataset, superseded: &[Commit]) -> Result<u64, crate::DatasetError> {
+/// Deletes the shards that no live commit names, whoever left them: taken out means gone.
+fn delete_litter(dataset: &Dataset) -> Result<u64, crate::DatasetError> {
     let live = dataset.live_commits()?;
     let named = live.iter().flat_map(|commit| &commit.shards);
     let named: HashSet<&str> = named.map(|shard| shard.file.as_str()).collect();
+    let io = |path: PathBuf| move |source| crate::DatasetError::Io { path, source };
+    let root = dataset.path("");
     let mut deleted = 0;
-    for shard in superseded.iter().flat_map(|commit| &commit.shards) {
-        let path = dataset.path(&shard.file);
-        if !named.contains(shard.file.as_str()) && path.exists() {
-            fs::remove_file(&path).map_err(|source| crate::DatasetError::Io { path, source })?;
+    for entry in fs::read_dir(&root).map_err(io(root.clone()))? {
+        let path = entry.map_err(io(root.clone()))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let shard = name.starts_with("part-") && name.ends_with(".parquet");
+        if shard && !named.contains(&*name) {
+            fs::remove_file(&path).map_err(io(path.clone()))?;
             deleted += 1;
         }
     }

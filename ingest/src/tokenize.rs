@@ -1,7 +1,5 @@
 //! A draft and what its images came to, to a row.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use lcl_schemas::document::{Document, Image, Place};
 use lcl_schemas::layout::{Layout, LayoutError, PlaceTokens};
 use lcl_schemas::outcome::Outcome;
@@ -9,6 +7,7 @@ use lcl_schemas::row::Row;
 use lcl_schemas::tokenizer::{Tokenizer, TokenizerError};
 
 use crate::draft::{Answer, Draft, DraftPlace, ImageState};
+use crate::hostile;
 
 /// A text that cannot become ids.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +29,7 @@ pub(crate) fn row(
     tokenizer: &Tokenizer,
 ) -> Result<Row, TokenizeError> {
     let document = document(draft, answers, source);
-    let layout = catch_unwind(AssertUnwindSafe(|| lay_out(&document, tokenizer)))
+    let layout = hostile::guarded(|| lay_out(&document, tokenizer))
         .unwrap_or(Err(TokenizeError::Panicked))?;
     Ok(Row { document, layout })
 }

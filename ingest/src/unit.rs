@@ -99,6 +99,7 @@ pub(crate) struct Admission {
 pub(crate) struct Gate {
     documents: Arc<Semaphore>,
     kib: Arc<Semaphore>,
+    most_kib: u32,
 }
 
 impl Gate {
@@ -106,6 +107,7 @@ impl Gate {
         Self {
             documents: Arc::new(Semaphore::new(flow.documents)),
             kib: Arc::new(Semaphore::new(crate::fetch::kib(flow.record_bytes) as usize)),
+            most_kib: crate::fetch::kib(flow.record_bytes),
         }
     }
 
@@ -115,7 +117,8 @@ impl Gate {
         let kib = self
             .kib
             .clone()
-            .acquire_many_owned(crate::fetch::kib(bytes as u64))
+            // One that is larger than all there is goes alone: waiting for more would be for ever.
+            .acquire_many_owned(crate::fetch::kib(bytes as u64).min(self.most_kib))
             .await
             .ok()?;
         Some(Admission {

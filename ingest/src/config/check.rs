@@ -20,6 +20,8 @@ pub struct ConfigError {
 const MOST_BYTES: u64 = 1 << 40;
 /// Channels hold one place for each of what is in flight, made when they are.
 const MOST_IN_FLIGHT: usize = 1 << 16;
+/// Each image of a document is a task of its own.
+const MOST_IMAGES: usize = 10_000;
 /// A day.
 const MOST_SECONDS: f64 = 86_400.0;
 
@@ -73,6 +75,7 @@ impl Config {
         let images = self.images_dir.as_ref().is_none_or(|dir| dir.is_dir());
         let size = (16..=4096).contains(&self.image_size);
         let quality = (1..=100).contains(&self.jpeg_quality);
+        let images_kept = rules.max_images.is_none_or(|most| most <= MOST_IMAGES);
         let records = (1..=Commit::MAX_RECORDS).contains(&self.unit_records);
         let indexes = self.inputs.iter().any(|input| source::is_index(input));
         let archives = self.source != SourceKind::Warc || !indexes || self.archives.is_some();
@@ -96,6 +99,7 @@ impl Config {
             (quality, "jpeg_quality", "from 1 to 100"),
             (records, "unit_records", "from 1 to 2000"),
             (threshold, "rules.similarity_threshold", "a finite number"),
+            (images_kept, "rules.max_images", "at most 10000"),
             (aspect, "rules.max_aspect", "at least 1, or 0 for any"),
         ]
     }
@@ -109,6 +113,7 @@ impl Config {
         let agent = self.user_agent();
         let printable = agent.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         let bytes = (1..=MOST_BYTES).contains(&fetch.max_bytes);
+        let pages = (1..=1 << 30).contains(&fetch.max_page_bytes);
         vec![
             seconds("fetch.deadline_s", fetch.deadline_s),
             seconds("fetch.connect_timeout_s", fetch.connect_timeout_s),
@@ -119,6 +124,8 @@ impl Config {
             seconds("fetch.max_crawl_delay_s", fetch.max_crawl_delay_s),
             seconds("fetch.max_turn_wait_s", fetch.max_turn_wait_s),
             seconds("fetch.rest_s", fetch.rest_s),
+            seconds("crawl.delay_s", self.crawl.delay_s),
+            (pages, "fetch.max_page_bytes", "from 1 byte to 1 GiB"),
             (fetch.deadline_s > 0.0, "fetch.deadline_s", "more than 0"),
             (fetch.per_domain > 0, "fetch.per_domain", "at least 1"),
             (fetch.rest_after > 0, "fetch.rest_after", "at least 1"),

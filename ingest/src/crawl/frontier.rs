@@ -10,6 +10,11 @@ use crate::config::{Crawl, Scope};
 use crate::fetch::domain;
 use crate::source::html::{Follow, HtmlPage};
 
+/// Longer addresses are traps, as a rule: pages that link to themselves, each time with more.
+const MAX_URL_BYTES: usize = 2_048;
+/// Pages waiting at most, beyond what is still to be asked for: of a site without end no more is remembered.
+const MAX_WAITING: u64 = 1_000_000;
+
 /// A page to ask for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Target {
@@ -17,18 +22,24 @@ pub(crate) struct Target {
     pub(crate) url: Url,
     /// Links from a seed to it.
     pub(crate) depth: u32,
+    /// How often it was asked for in vain, for reasons that may pass.
+    #[serde(default)]
+    pub(crate) tries: u32,
 }
 
 /// Pages to ask for, in the order in which they were found.
 pub(crate) struct Frontier {
-    queue: VecDeque<Target>,
-    /// Hashes of all addresses that were ever in the queue: 16 bytes each, not 100.
-    seen: HashSet<[u8; 16]>,
+    queue: VecDeque<(Hash, Target)>,
+    /// Of all addresses that were ever in the queue.
+    seen: HashSet<Hash>,
     bounds: Bounds,
     depth: u32,
     /// How many more may be asked for.
     left: u64,
 }
+
+/// Stands for an address: 16 bytes, not 100.
+type Hash = [u8; 16];
 
 /// Where links may lead.
 enum Bounds {
@@ -56,10 +67,7 @@ impl Frontier {
             depth: crawl.depth,
             left: crawl.pages,
         };
-        let seeds = seeds.iter().map(|url| Target {
-            url: without_fragment(url.clone()),
-            depth: 0,
-        });
+        let seeds = seeds.iter().map(|url| Target::new(url.clone(), 0));
         frontier.add(seeds);
         frontier
     }
@@ -67,27 +75,53 @@ impl Frontier {
     /// Puts in what was not there before.
     pub(crate) fn add(&mut self, targets: impl IntoIterator<Item = Target>) {
         for target in targets {
-            if self.seen.insert(hash(&target.url)) {
-                self.queue.push_back(target);
+            let hash = hash(&target.url);
+            if self.within(&target.url) && self.seen.insert(hash) {
+                self.queue.push_back((hash, target));
             }
         }
     }
 
-    /// Those of a page's links that lead to new pages within bounds, each once.
-    pub(crate) fn new_among(&mut self, depth: u32, links: Vec<Url>) -> Vec<Target> {
-        if depth >= self.depth {
-            return Vec::new();
-        }
-        let mut here = HashSet::new();
-        let new = links.into_iter().map(without_fragment).filter(|url| {
-            let hash = hash(url);
-            self.within(url) && !self.seen.contains(&hash) && here.insert(hash)
-        });
-        let depth = depth + 1;
-        new.map(|url| Target { url, depth }).collect()
+    /// Puts in again what was asked for in vain.
+    pub(crate) fn add_again(&mut self, target: Target) {
+        self.left += 1;
+        self.queue.push_back((hash(&target.url), target));
     }
 
-    fn within(&self, url: &Url) -> bool {
+    /// Those of a page's links that lead to pages within bounds that no link led to before. Deeper than a run goes is
+    /// remembered too: a later one may go there.
+    pub(crate) fn new_among(&mut self, depth: u32, links: Vec<Url>) -> Vec<Target> {
+        let room = self.left.saturating_add(MAX_WAITING) as usize;
+        let room = room.saturating_sub(self.queue.len());
+        let links = links.into_iter().map(|url| Target::new(url, depth + 1));
+        let new = links.filter(|target| {
+            let short = target.url.as_str().len() <= MAX_URL_BYTES;
+            short && self.within(&target.url) && !self.seen.contains(&hash(&target.url))
+        });
+        let mut new: Vec<_> = new.take(room).collect();
+        new.retain(|target| self.seen.insert(hash(&target.url)));
+        new
+    }
+
+    /// Puts in what [`Frontier::new_among`] gave.
+    pub(crate) fn add_new(&mut self, targets: impl IntoIterator<Item = Target>) {
+        for target in targets {
+            let hash = hash(&target.url);
+            self.seen.insert(hash);
+            // A later run may have narrower bounds.
+            if self.within(&target.url) {
+                self.queue.push_back((hash, target));
+            }
+        }
+    }
+
+    /// Notes an address that something else led to; whether it was new.
+    pub(crate) fn arrived(&mut self, url: &Url) -> bool {
+        self.seen.insert(hash(&without_fragment(url.clone())))
+    }
+
+    /// Whether links may lead there.
+    pub(crate) fn within(&self, url: &Url) -> bool {
         match &self.bounds {
             Bounds::Prefixes(prefixes) => prefixes
                 .iter()
@@ -98,19 +132,22 @@ impl Frontier {
         }
     }
 
-    /// The next pages to ask for: the oldest, but of one host at most so many. They stay until [`Frontier::asked`].
-    pub(crate) fn batch(&self, most: usize, per_host: usize) -> Vec<Target> {
+    /// The next pages to ask for: the oldest, but of one domain at most so many. They stay until [`Frontier::asked`].
+    pub(crate) fn batch(&self, most: usize, per_domain: usize) -> Vec<Target> {
         let most = most.min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let mut hosts: HashMap<&str, usize> = HashMap::new();
+        let mut domains: HashMap<&str, usize> = HashMap::new();
         let mut batch = Vec::new();
-        for target in &self.queue {
+        for (_, target) in self
+            .queue
+            .iter()
+            .filter(|(_, target)| target.depth <= self.depth)
+        {
             if batch.len() == most {
                 break;
             }
-            let host = target.url.host_str().unwrap_or_default();
-            let of_host = hosts.entry(host).or_default();
-            *of_host += 1;
-            if *of_host <= per_host {
+            let of_domain = domains.entry(domain(&target.url)).or_default();
+            *of_domain += 1;
+            if *of_domain <= per_domain {
                 batch.push(target.clone());
             }
         }
@@ -119,11 +156,10 @@ impl Frontier {
 
     /// Takes out what was asked for.
     pub(crate) fn asked<'a>(&mut self, urls: impl Iterator<Item = &'a Url>) {
-        let asked: HashSet<[u8; 16]> = urls.map(hash).collect();
+        let asked: HashSet<Hash> = urls.map(hash).collect();
         self.left = self.left.saturating_sub(asked.len() as u64);
         self.seen.extend(&asked);
-        self.queue
-            .retain(|target| !asked.contains(&hash(&target.url)));
+        self.queue.retain(|(hash, _)| !asked.contains(hash));
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -131,16 +167,32 @@ impl Frontier {
     }
 }
 
-/// The links of a page that it lets us follow.
-pub(crate) fn followed(page: HtmlPage) -> Vec<Url> {
+impl Target {
+    pub(crate) fn new(url: Url, depth: u32) -> Self {
+        Self {
+            url: without_fragment(url),
+            depth,
+            tries: 0,
+        }
+    }
+}
+
+/// The links of a page that it lets `agent` follow, by its own word and that of its headers.
+pub(crate) fn followed(page: HtmlPage, headers: &[String], agent: &str) -> Vec<Url> {
     let forbids = |content: &str| {
-        let mut words = content
+        let words = content
             .split(',')
             .map(|word| word.trim().to_ascii_lowercase());
+        let mut words = words.map(|word| match word.split_once(':') {
+            Some((name, word)) if name.trim() == agent => word.trim().to_owned(),
+            _ => word,
+        });
         words.any(|word| word == "nofollow" || word == "none")
     };
-    let for_all = page.robots.iter().filter(|(agent, _)| agent.is_none());
-    if for_all.into_iter().any(|(_, content)| forbids(content)) {
+    let ours = |named: &Option<String>| named.as_deref().is_none_or(|name| name == agent);
+    let metas = page.robots.iter().filter(|(named, _)| ours(named));
+    let mut said = metas.map(|(_, content)| content).chain(headers);
+    if said.any(|content| forbids(content)) {
         return Vec::new();
     }
     let links = page.links.into_iter();
@@ -161,7 +213,7 @@ fn without_fragment(mut url: Url) -> Url {
     url
 }
 
-fn hash(url: &Url) -> [u8; 16] {
+fn hash(url: &Url) -> Hash {
     let digest: [u8; 32] = Sha256::digest(url.as_str()).into();
     digest.first_chunk().copied().expect("32 are more than 16")
 }
@@ -221,13 +273,15 @@ mod tests {
             page,
         ];
         assert_eq!(new(&mut frontier, &links), [page]);
-        let target = Target {
-            url: url(page),
-            depth: 1,
-        };
-        frontier.add([target.clone(), target]);
+        assert_eq!(new(&mut frontier, &links), Vec::<String>::new());
+        frontier.add([Target::new(url(page), 1)]);
+        assert_eq!(
+            frontier.batch(9, 9).len(),
+            1,
+            "the seed: the link is not in yet"
+        );
+        frontier.add_new([Target::new(url(page), 1)]);
         assert_eq!(frontier.batch(9, 9).len(), 2);
-        assert_eq!(new(&mut frontier, &[page]), Vec::<String>::new());
     }
 
     #[test]
@@ -236,10 +290,7 @@ mod tests {
         let pages = (0..3).flat_map(|page| {
             ["a.example.org", "b.example"].map(|host| format!("http://{host}/{page}"))
         });
-        frontier.add(pages.map(|page| Target {
-            url: url(&page),
-            depth: 1,
-        }));
+        frontier.add(pages.map(|page| Target::new(url(&page), 1)));
         let batch = frontier.batch(9, 2);
         let urls: Vec<_> = batch.iter().map(|target| target.url.as_str()).collect();
         let expected = [
@@ -255,8 +306,27 @@ mod tests {
     }
 
     #[test]
-    fn links_end_at_the_depth() {
+    fn links_beyond_the_depth_wait_for_a_run_that_goes_deeper() {
         let mut frontier = frontier(Scope::Web, 9);
-        assert_eq!(frontier.new_among(2, vec![url("http://c.example/")]), []);
+        let deep = frontier.new_among(2, vec![url("http://c.example/")]);
+        frontier.add_new(deep);
+        assert_eq!((frontier.batch(9, 9).len(), frontier.waiting()), (1, 2));
+        frontier.depth = 3;
+        assert_eq!(frontier.batch(9, 9).len(), 2);
+    }
+
+    #[test]
+    fn what_was_asked_in_vain_comes_last_and_costs_no_more_of_the_budget() {
+        let mut frontier = frontier(Scope::Web, 2);
+        frontier.add([Target::new(url("http://b.example/"), 0)]);
+        let seed = frontier.batch(1, 9).remove(0);
+        frontier.asked([&seed.url].into_iter());
+        frontier.add_again(Target { tries: 1, ..seed });
+        let tries: Vec<_> = frontier
+            .batch(9, 9)
+            .iter()
+            .map(|target| target.tries)
+            .collect();
+        assert_eq!(tries, [0, 1]);
     }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn pages(web: &Web, seeds: &[Url], most: u64) -> Vec<Target> {
         }
     }
     let targets = pages.into_iter().take(most as usize);
-    targets.map(|url| Target { url, depth: 0 }).collect()
+    targets.map(|url| Target::new(url, 0)).collect()
 }
 
 /// What a sitemap lists.

@@ -101,6 +101,10 @@ impl Reading {
             return Err(format!("{:?} leads out of the folder", entry.filename));
         }
         let path = Path::new(&self.base).join(name);
+        // A pipe would be waited for without end.
+        if !path.is_file() {
+            return Err(format!("{} is no file", path.display()));
+        }
         let found = warc::read_at(&path, entry.offset, self.records);
         found.map_err(|error| format!("{}: {error}", path.display()))
     }

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(crate) struct Limits {
     images: Arc<Semaphore>,
     kib: Arc<Semaphore>,
+    most_kib: u32,
 }
 
 /// What a body holds until it is decoded.
@@ -31,24 +32,20 @@ impl Limits {
         Self {
             images: Arc::new(Semaphore::new(images)),
             kib: Arc::new(Semaphore::new(kib(bytes) as usize)),
+            most_kib: kib(bytes),
         }
     }
 
-    /// What `read` gives on a thread that may wait for the disk: at most `max_bytes`.
+    /// What `read` gives on a thread that may wait for the disk; it may hold `most` bytes meanwhile.
     pub(super) async fn reading(
         &self,
-        max_bytes: u64,
+        most: u64,
         read: impl FnOnce() -> Result<Vec<u8>, Outcome> + Send + 'static,
     ) -> Result<Body, Outcome> {
         let place = self.place().await;
-        let mut kib = self.bytes(max_bytes.min(EXPECTED)).await;
+        let mut kib = self.bytes(most).await;
         let read = tokio::task::spawn_blocking(read).await;
         let bytes = read.expect("reading a file does not panic")?;
-        if bytes.len() as u64 > EXPECTED {
-            // Swapped, not added to: holding some while waiting for more could close a circle.
-            drop(kib);
-            kib = self.bytes(bytes.len() as u64).await;
-        }
         shrink(&mut kib, bytes.len());
         let held = Held {
             _place: place,
@@ -65,13 +62,12 @@ impl Limits {
 
     /// Leave to hold `bytes`.
     pub(super) async fn bytes(&self, bytes: u64) -> OwnedSemaphorePermit {
-        let held = self.kib.clone().acquire_many_owned(kib(bytes)).await;
+        // One that is larger than all there is goes alone: waiting for more would be for ever.
+        let wanted = kib(bytes).min(self.most_kib);
+        let held = self.kib.clone().acquire_many_owned(wanted).await;
         held.expect("never closed")
     }
 }
-
-/// Taken before a file's size is known.
-const EXPECTED: u64 = 1 << 20;
 
 /// Gives back what a body turned out not to need.
 pub(super) fn shrink(held: &mut OwnedSemaphorePermit, bytes: usize) {

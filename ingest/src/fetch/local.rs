@@ -28,8 +28,8 @@ impl Folder {
 
     /// The file called `name` in the folder of images.
     pub(super) async fn named(&self, name: &str) -> Result<Body, Outcome> {
-        self.read(self.images_dir.join(plain(name).ok_or(Outcome::BadUrl)?))
-            .await
+        let path = self.images_dir.join(plain(name).ok_or(Outcome::BadUrl)?);
+        self.read(move || Ok(path)).await
     }
 
     /// The file at `path` beneath `root`; a link that leads out of it is not followed.
@@ -38,20 +38,33 @@ impl Folder {
         if path.contains('\0') || !Path::new(path).components().all(inside) {
             return Err(Outcome::BadUrl);
         }
-        let resolved = root
-            .canonicalize()
-            .and_then(|root| Ok((root.join(path).canonicalize()?, root)));
-        let (path, root) = resolved.map_err(failed)?;
-        match path.starts_with(root) {
-            true => self.read(path).await,
-            false => Err(Outcome::BadUrl),
-        }
+        let (root, path) = (root.to_owned(), path.to_owned());
+        self.read(move || resolved(&root, &path)).await
     }
 
-    async fn read(&self, path: PathBuf) -> Result<Body, Outcome> {
+    /// In two steps, so that what is held is known before it is.
+    async fn read(
+        &self,
+        find: impl FnOnce() -> Result<PathBuf, Outcome> + Send + 'static,
+    ) -> Result<Body, Outcome> {
         let max_bytes = self.max_bytes;
+        let looking = tokio::task::spawn_blocking(move || {
+            let path = find()?;
+            let bytes = size(&path, max_bytes)?;
+            Ok::<_, Outcome>((path, bytes))
+        });
+        let (path, bytes) = looking.await.expect("looking at a file does not panic")?;
         let reading = move || read(&path, max_bytes);
-        self.limits.reading(max_bytes, reading).await
+        self.limits.reading(bytes, reading).await
+    }
+}
+
+fn resolved(root: &Path, path: &str) -> Result<PathBuf, Outcome> {
+    let root = root.canonicalize().map_err(failed)?;
+    let path = root.join(path).canonicalize().map_err(failed)?;
+    match path.starts_with(root) {
+        true => Ok(path),
+        false => Err(Outcome::BadUrl),
     }
 }
 
@@ -70,16 +83,18 @@ fn failed(error: io::Error) -> Outcome {
     }
 }
 
-fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Outcome> {
-    // A pipe would block for ever when opened, a device never end.
+fn size(path: &Path, max_bytes: u64) -> Result<u64, Outcome> {
     let metadata = std::fs::metadata(path).map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(Outcome::UnreadableFile);
+    // A pipe would block for ever when opened, a device never end.
+    match (metadata.is_file(), metadata.len()) {
+        (false, _) => Err(Outcome::UnreadableFile),
+        (true, bytes) if bytes > max_bytes => Err(Outcome::TooLarge),
+        (true, bytes) => Ok(bytes),
     }
-    if metadata.len() > max_bytes {
-        return Err(Outcome::TooLarge);
-    }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+}
+
+fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Outcome> {
+    let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
     file.take(max_bytes + 1)
         .read_to_end(&mut bytes)

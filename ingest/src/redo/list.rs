@@ -1,10 +1,15 @@
 //! An opt-out list: a line each, a URL, a domain (with all beneath it) or an image's SHA-256.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use url::Url;
+
+use crate::dataset::Dataset;
+
+/// Where a dataset keeps what has been opted out of it.
+const FILE: &str = "_opt_out.txt";
 
 /// A list that cannot be used: an entry that is not understood would be one that is not honoured.
 #[derive(Debug, thiserror::Error)]
@@ -63,11 +68,38 @@ impl List {
         Ok(())
     }
 
+    /// What has been opted out of the dataset at `root`.
+    ///
+    /// # Errors
+    /// As [`List::read`].
+    pub(crate) fn of_dataset(root: &Path) -> Result<Self, ListError> {
+        let mut list = Self::default();
+        let path = root.join(FILE);
+        if path.exists() {
+            list.read(&path)?;
+        }
+        Ok(list)
+    }
+
+    /// Adds it to what has been opted out of the dataset.
+    pub(super) fn remember(&self, dataset: &Dataset) -> Result<(), crate::IngestError> {
+        let known = Self::of_dataset(&dataset.path(""))?;
+        let lists = [self, &known].into_iter();
+        let entries: BTreeSet<&str> = lists
+            .flat_map(|list| list.urls.iter().chain(&list.domains).chain(&list.hashes))
+            .map(String::as_str)
+            .collect();
+        let mut text = entries.into_iter().collect::<Vec<_>>().join("\n");
+        text.push('\n');
+        dataset.replace("", FILE, text.as_bytes())?;
+        Ok(())
+    }
+
     fn add(&mut self, entry: &str) -> Option<()> {
         if entry.len() == 64 && entry.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             self.hashes.insert(entry.to_ascii_lowercase());
         } else if entry.contains("://") {
-            self.urls.insert(without_fragment(Url::parse(entry).ok()?));
+            self.urls.insert(plain(Url::parse(entry).ok()?));
         } else {
             // As a URL has it: in small letters, in ASCII.
             let only_a_host = !entry.contains(['/', ':', '?', '#', '@']);
@@ -78,11 +110,11 @@ impl List {
         Some(())
     }
 
-    pub(super) fn has_hash(&self, sha256: Option<&str>) -> bool {
+    pub(crate) fn has_hash(&self, sha256: Option<&str>) -> bool {
         sha256.is_some_and(|sha256| self.hashes.contains(sha256))
     }
 
-    pub(super) fn has_page(&self, url: Option<&str>) -> bool {
+    pub(crate) fn has_page(&self, url: Option<&str>) -> bool {
         self.has_url(url.and_then(|url| Url::parse(url).ok()))
     }
 
@@ -90,18 +122,24 @@ impl List {
         let Some(url) = url else {
             return false;
         };
-        let host = url.host_str().unwrap_or_default();
+        // A root's dot names the same host.
+        let host = url.host_str().unwrap_or_default().trim_end_matches('.');
         let dots = host.match_indices('.').map(|(dot, _)| &host[dot + 1..]);
         std::iter::once(host)
             .chain(dots)
             .any(|domain| self.domains.contains(domain))
-            || self.urls.contains(&without_fragment(url))
+            || self.urls.contains(&plain(url))
     }
 }
 
-fn without_fragment(mut url: Url) -> String {
+/// Without its fragment, and the same over http and https.
+fn plain(mut url: Url) -> String {
     url.set_fragment(None);
-    url.into()
+    let text = String::from(url);
+    match text.strip_prefix("https:") {
+        Some(rest) => format!("http:{rest}"),
+        None => text,
+    }
 }
 
 #[cfg(test)]

@@ -11,14 +11,15 @@ use crate::config::SourceKind;
 /// The pages beneath `root`, or `root` itself, by their paths from [`beneath`].
 pub(crate) fn pages(root: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::metadata(root)?.is_dir() {
-        true => files(root, SourceKind::Html.endings()),
+        true => files(root, SourceKind::Html),
         false => Ok(root.file_name().map(PathBuf::from).into_iter().collect()),
     }
 }
 
-/// The files beneath `root` whose names end so, whatever the case, by their paths from there, sorted. Links to folders are
-/// not followed, hidden files and folders passed over.
-pub(crate) fn files(root: &Path, endings: &[&str]) -> io::Result<Vec<PathBuf>> {
+/// The inputs beneath `root`, by their paths from there, sorted. Links to folders are not followed; links of a folder of
+/// pages not at all, since they would lead out of it. Hidden files and folders, pipes and devices are passed over.
+pub(crate) fn files(root: &Path, kind: SourceKind) -> io::Result<Vec<PathBuf>> {
+    let endings = kind.endings();
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
@@ -32,7 +33,10 @@ pub(crate) fn files(root: &Path, endings: &[&str]) -> io::Result<Vec<PathBuf>> {
             if entry.file_type()?.is_dir() {
                 folders.push(folder.join(&name));
             } else if endings.iter().any(|ending| text.ends_with(ending)) {
-                found.push(folder.join(&name));
+                let plain = entry.file_type()?.is_file();
+                if plain || (kind != SourceKind::Html && entry.path().is_file()) {
+                    found.push(folder.join(&name));
+                }
             }
         }
     }

@@ -91,12 +91,13 @@ pub(crate) enum Raw {
 }
 
 impl Record {
-    /// Bytes that it holds.
-    pub(crate) fn len(&self) -> usize {
+    /// Bytes that it holds, or may come to hold: at most `limit`.
+    pub(crate) fn len(&self, limit: usize) -> usize {
         match &self.raw {
             Raw::Bytes(bytes) => bytes.len(),
             Raw::TooLong | Raw::Lost(_) | Raw::NotFetched(_) => 0,
-            Raw::Listed(entry) => entry.length.unwrap_or(0) as usize,
+            // Compressed lengths say nothing of what comes of them.
+            Raw::Listed(_) => limit,
             Raw::Capture(record) => record.block.as_ref().map_or(0, Vec::len),
         }
     }

@@ -8,7 +8,8 @@ use lcl_schemas::outcome::Outcome;
 use crate::support::{Bench, picture, succeeds};
 use crate::web::{Reply, Web};
 
-const FURTHER: [&str; 6] = [
+const FURTHER: [&str; 7] = [
+    "--set=fetch.rest_s=0.2",
     "--allow-private-addresses",
     "--contact=bot@example.org",
     "--delay=0",
@@ -92,7 +93,12 @@ fn a_crawl_goes_breadth_first_and_obeys_scope_robots_and_nofollow() {
     crawl(&bench, &seed, "out", &["--depth=2"]);
     assert_eq!(web.asked().len(), asked);
     // Deeper: only what is new.
-    crawl(&bench, &seed, "out", &["--depth=2", "--pages=100"]);
+    crawl(&bench, &seed, "out", &["--depth=3"]);
+    assert_eq!(
+        web.asked().len(),
+        asked + 2,
+        "robots.txt, and the page that is deeper"
+    );
     assert_eq!(bench.rows("out").len(), 5);
 }
 
@@ -126,6 +132,60 @@ fn a_sitemap_and_a_budget_say_what_is_asked_for() {
         &["--sitemaps", "--pages=4", "--depth=0"],
     );
     assert_eq!(urls(&bench, &web, "out"), ["/", "/p0", "/p1", "/p2"]);
+}
+
+#[test]
+fn a_page_that_fails_for_a_while_is_asked_again_and_one_that_never_comes_is_an_error() {
+    let web = Web::serve(|_| {
+        let mut seed = vec![Reply::Silence];
+        seed.extend(html("<img src=/1.png><a href=/b>b</a>"));
+        let mut second = vec![Reply::Full(503, "", Vec::new())];
+        second.extend(html("<img src=/1.png>"));
+        vec![
+            ("/".into(), seed),
+            ("/b".into(), second),
+            ("/1.png".into(), image(1)),
+        ]
+    });
+    let bench = Bench::new();
+    let quick = [
+        "--set=fetch.rest_s=0.1",
+        "--set=fetch.max_crawl_delay_s=0.1",
+    ];
+    crawl(&bench, &format!("http://{}/", web.address), "out", &quick);
+    assert_eq!(urls(&bench, &web, "out"), ["/", "/b"]);
+    let gone = format!("http://{}/gone", web.address);
+    let output = bench.ingest("html", &[&gone], "none", &[&FURTHER[..], &quick].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let error = crate::support::stderr(&output);
+    assert!(
+        error.contains("no page could be had: http_404 1"),
+        "{error}"
+    );
+}
+
+#[test]
+fn redirects_neither_leave_the_scope_nor_bring_a_page_twice() {
+    let web = Web::serve(|at| {
+        let away = format!("http://127.0.0.2:{}/away", at.port());
+        let links: String = (0..5).map(|n| format!("<a href=/go?{n}>x</a>")).collect();
+        let moved = (0..5).map(|n| (format!("/go?{n}"), vec![Reply::Redirect("/final".into())]));
+        vec![
+            (
+                "/".into(),
+                html(&format!("<img src=/1.png>{links}<a href=/away>x</a>")),
+            ),
+            ("/away".into(), vec![Reply::Redirect(away)]),
+            ("/final".into(), html("<img src=/1.png>")),
+            ("/1.png".into(), image(1)),
+        ]
+        .into_iter()
+        .chain(moved)
+        .collect()
+    });
+    let bench = Bench::new();
+    crawl(&bench, &format!("http://{}/", web.address), "out", &[]);
+    assert_eq!(urls(&bench, &web, "out"), ["/", "/final"]);
 }
 
 /// A site whose pages link to two others each.

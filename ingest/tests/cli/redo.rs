@@ -137,9 +137,21 @@ fn what_opts_out_is_gone_from_rows_and_from_the_disk_and_nobody_is_asked() {
     assert_eq!(commit.check(), Ok(()));
     assert_eq!(count(commit, &Outcome::OptedOut), 3);
     assert!(!bench.path("out").join(&old_shards[0].file).exists());
-    // An input that is given again does not bring it back.
+    // An input that is given again does not bring it back, not even where a shard has to be made anew.
     succeeds(&bench.run(&["a.jsonl"], "out", &FURTHER));
     assert_eq!(bench.rows("out"), rows);
+    for shard in bench.commits("out").iter().flat_map(|c| c.shards.clone()) {
+        std::fs::remove_file(bench.path("out").join(shard.file)).expect("there");
+    }
+    succeeds(&bench.run(&["a.jsonl"], "out", &FURTHER));
+    assert_eq!(bench.rows("out"), rows);
+    // What an interrupted one left is deleted by the next.
+    bench.write("out/part-litter-0-00000000.parquet", "");
+    succeeds(&lcl_ingest(
+        &bench,
+        &["opt-out", "out", "--list", "list.txt"],
+    ));
+    assert!(!bench.path("out/part-litter-0-00000000.parquet").exists());
 }
 
 #[test]

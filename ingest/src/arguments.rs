@@ -103,6 +103,9 @@ struct Common {
     /// A tokenizer.json instead of CLIP's
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
+    /// An earlier dataset: servers are asked whether what it has of them has changed, and what has not is taken from there
+    #[arg(long, value_name = "DATASET")]
+    since: Option<PathBuf>,
     #[command(flatten)]
     web: Web,
 }
@@ -253,6 +256,7 @@ impl Common {
         config.out = self.out;
         config.image_size = self.image_size.unwrap_or(config.image_size);
         config.tokenizer = self.tokenizer.or(config.tokenizer);
+        config.since = self.since.or(config.since);
         self.web.apply(&mut config);
         Ok(Box::new(config))
     }

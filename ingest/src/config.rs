@@ -25,6 +25,9 @@ pub struct Config {
     pub inputs: Vec<PathBuf>,
     /// The dataset's folder; made if missing.
     pub out: PathBuf,
+    /// An earlier dataset: what it has and the network's answers call unchanged is taken from there. Images keep the quality
+    /// that they have.
+    pub since: Option<PathBuf>,
     /// For MMC4: where the images lie by name. Unset: they are fetched by URL.
     pub images_dir: Option<PathBuf>,
     /// For pages: where their images are taken from.
@@ -235,6 +238,7 @@ impl Default for Config {
             source: SourceKind::Mmc4,
             inputs: Vec::new(),
             out: PathBuf::new(),
+            since: None,
             images_dir: None,
             images_from: ImagesFrom::Both,
             archives: None,

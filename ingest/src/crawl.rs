@@ -10,13 +10,14 @@
 
 mod address;
 mod archive;
+mod earlier;
 mod frontier;
 mod sitemap;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,9 +31,11 @@ use url::Url;
 use crate::config::{Config, ProgressMode};
 use crate::dataset::{self, DatasetError, Others};
 use crate::durable;
-use crate::fetch::{self, Answer, ClientError, Limits, Web};
+use crate::fetch::{self, Answer, Before, Came, ClientError, Limits, Validators, Web};
 use crate::hostile;
 use crate::source::html;
+use crate::source::warc::{self, Found, http};
+use earlier::{Earlier, Span};
 use frontier::{Frontier, Target};
 
 /// Folder of the archives and journals in a dataset, a folder for each set of seeds.
@@ -109,11 +112,19 @@ struct Asked {
     final_url: Option<String>,
     detail: Option<String>,
     ms: u64,
+    /// By what a later crawl asks whether it has changed.
+    #[serde(default, skip_serializing_if = "Validators::is_empty")]
+    validators: Validators,
+    /// Where it lies in the batch's archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    record: Option<Span>,
 }
 
 /// A page on its way to the archive.
 struct Had {
     asked: Asked,
+    /// It is what an earlier crawl had.
+    kept: bool,
     member: Option<Vec<u8>>,
     links: Vec<Url>,
 }
@@ -198,16 +209,13 @@ impl Crawl {
     fn restore(&mut self) -> Result<(), CrawlError> {
         loop {
             let path = self.path("json");
-            let json = match fs::read(&path) {
-                Ok(json) => json,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                Err(source) => return Err(CrawlError::Io { path, source }),
-            };
-            let journal = serde_json::from_slice(&json).map_err(|error| CrawlError::Journal {
-                path,
-                detail: error.to_string(),
-            })?;
-            self.note(journal);
+            match Journal::read(&path) {
+                Ok(journal) => self.note(journal),
+                Err(CrawlError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
         }
         for (target, outcome) in std::mem::take(&mut self.given_up) {
             self.count(outcome, -1);
@@ -225,6 +233,9 @@ impl Crawl {
         config.fetch.max_turn_wait_s = config.fetch.max_turn_wait_s.max(longest);
         let limits = Arc::new(Limits::new(config.flow.images, config.flow.image_bytes));
         let web = Arc::new(Web::new(&config, limits)?);
+        let since = config.since.as_deref();
+        let earlier = since.map_or_else(|| Ok(Earlier::default()), Earlier::open)?;
+        let reading = Arc::new(Reading::new(&config, earlier));
         if config.crawl.sitemaps && self.crawled.batches == 0 {
             let listed = sitemap::pages(&web, seeds, config.crawl.pages).await;
             let links = listed
@@ -247,7 +258,7 @@ impl Crawl {
                 let rest = Duration::from_secs_f64(config.fetch.rest_s);
                 tokio::time::sleep(rest).await;
             }
-            let had = ask(&web, &config, batch).await;
+            let had = ask(&web, &reading, batch).await;
             let (journal, archive) = self.settle(had);
             self.keep(journal, &archive)?;
             self.show(config.progress, begun, web.slowed_down());
@@ -265,7 +276,13 @@ impl Crawl {
             if let Some(outcome) = self.led_astray(&page.asked) {
                 page.asked.outcome = outcome;
             } else {
-                archive.extend(page.member.unwrap_or_default());
+                if let Some(member) = page.member {
+                    page.asked.record = Some(Span {
+                        offset: archive.len() as u64,
+                        length: member.len() as u64,
+                    });
+                    archive.extend(member);
+                }
                 let links = self.frontier.new_among(page.asked.target.depth, page.links);
                 journal.links.extend(links);
             }
@@ -361,6 +378,19 @@ impl Crawl {
     }
 }
 
+impl Journal {
+    fn read(path: &Path) -> Result<Self, CrawlError> {
+        let path = path.to_owned();
+        match fs::read(&path) {
+            Err(source) => Err(CrawlError::Io { path, source }),
+            Ok(json) => serde_json::from_slice(&json).map_err(|error| CrawlError::Journal {
+                path,
+                detail: error.to_string(),
+            }),
+        }
+    }
+}
+
 impl Asked {
     /// Where redirects led to a page that was had.
     fn arrived(&self) -> Option<Url> {
@@ -370,17 +400,8 @@ impl Asked {
 }
 
 /// Asks for a batch's pages, all at once: each waits for its domain. In the batch's order.
-async fn ask(web: &Arc<Web>, config: &Config, batch: Vec<Target>) -> Vec<Had> {
+async fn ask(web: &Arc<Web>, reading: &Arc<Reading>, batch: Vec<Target>) -> Vec<Had> {
     let mut asked = JoinSet::new();
-    let reading = Reading {
-        agent: fetch::agent(&config.user_agent()),
-        limits: html::Limits {
-            max_bytes: config.fetch.max_page_bytes as usize,
-            max_links: MAX_LINKS,
-            ..html::Limits::default()
-        },
-    };
-    let reading = Arc::new(reading);
     for (index, target) in batch.into_iter().enumerate() {
         let (web, reading) = (web.clone(), reading.clone());
         asked.spawn(async move { (index, page(&web, target, reading).await) });
@@ -394,33 +415,62 @@ async fn ask(web: &Arc<Web>, config: &Config, batch: Vec<Target>) -> Vec<Had> {
 struct Reading {
     limits: html::Limits,
     agent: String,
+    earlier: Earlier,
+}
+
+/// A page to be read.
+enum Unread {
+    New(Url, Box<Answer>),
+    /// As an earlier crawl archived it.
+    Kept(Url),
 }
 
 async fn page(web: &Web, target: Target, reading: Arc<Reading>) -> Had {
-    let (answer, request) = web.page(target.url.as_str()).await;
+    let before = reading.earlier.before(&target.url);
+    let mut had = asked_for(web, target.clone(), before, &reading).await;
+    if had.kept && had.member.is_none() {
+        // Its archive is gone: it is asked for as if there had been none.
+        had = asked_for(web, target, None, &reading).await;
+    }
+    had
+}
+
+async fn asked_for(
+    web: &Web,
+    target: Target,
+    before: Option<&Before>,
+    reading: &Arc<Reading>,
+) -> Had {
+    let (came, request) = web.page(target.url.as_str(), before).await;
     let mut had = Had {
         asked: Asked {
             target,
-            outcome: answer.as_ref().err().cloned().unwrap_or(Outcome::Stored),
+            outcome: came.as_ref().err().cloned().unwrap_or(Outcome::Stored),
             status: request.status,
             final_url: request.final_url,
             detail: request.detail,
             ms: request.ms,
+            validators: request.validators,
+            record: None,
         },
+        kept: matches!(came, Ok(Came::Unchanged)),
         member: None,
         links: Vec::new(),
-    };
-    let Ok(answer) = answer else {
-        return had;
     };
     let url = had.asked.final_url.as_deref().map(Url::parse);
     let url = url
         .and_then(Result::ok)
         .unwrap_or(had.asked.target.url.clone());
+    let unread = match came {
+        Ok(Came::Answer(answer)) => Unread::New(url, Box::new(answer)),
+        Ok(Came::Unchanged) => Unread::Kept(had.asked.target.url.clone()),
+        Err(_) => return had,
+    };
     // Parsing and compressing take milliseconds: not on the threads that answer the network.
-    let read = move || hostile::guarded(|| reading.read(&url, &answer));
+    let reading = reading.clone();
+    let read = move || hostile::guarded(|| reading.read(&unread));
     let read = tokio::task::spawn_blocking(read).await;
-    match read.expect("panics are caught within") {
+    match read.expect("panics are caught within").flatten() {
         Some((member, links)) => {
             had.member = Some(member);
             had.links = links;
@@ -431,24 +481,62 @@ async fn page(web: &Web, target: Target, reading: Arc<Reading>) -> Had {
 }
 
 impl Reading {
+    fn new(config: &Config, earlier: Earlier) -> Self {
+        Self {
+            agent: fetch::agent(&config.user_agent()),
+            limits: html::Limits {
+                max_bytes: config.fetch.max_page_bytes as usize,
+                max_links: MAX_LINKS,
+                ..html::Limits::default()
+            },
+            earlier,
+        }
+    }
+
     /// The page as it will stand in the archive, and where it leads.
-    fn read(&self, url: &Url, answer: &Answer) -> (Vec<u8>, Vec<Url>) {
+    fn read(&self, page: &Unread) -> Option<(Vec<u8>, Vec<Url>)> {
+        let (url, answer) = match page {
+            Unread::New(url, answer) => (url, answer),
+            Unread::Kept(url) => return self.read_kept(url),
+        };
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let content_type = answer.headers.get("content-type").map(text);
-        let robots: Vec<_> = answer
-            .headers
-            .get_all("x-robots-tag")
-            .iter()
-            .map(text)
-            .collect();
+        let robots = answer.headers.get_all("x-robots-tag").iter().map(text);
+        let robots: Vec<_> = robots.collect();
         let bytes = &answer.body.bytes;
         let member = archive::response(url, &answer.headers, bytes);
-        let page = html::extract(bytes, content_type.as_deref(), url, &self.limits);
-        let links = page.map_or_else(
+        Some((
+            member,
+            self.links(url, content_type.as_deref(), &robots, bytes),
+        ))
+    }
+
+    /// The same of a page that an earlier crawl archived: its record stays as it was, with its date.
+    fn read_kept(&self, url: &Url) -> Option<(Vec<u8>, Vec<Url>)> {
+        let member = self.earlier.record(url).ok()?;
+        let Ok(Some(Found::Record(record))) = warc::parse(&member, warc::Limits::default()) else {
+            return None;
+        };
+        let url = Url::parse(record.target_uri.as_deref()?).ok()?;
+        let response = http::response(&record.block?, http::BodyLimits::default()).ok()?;
+        let headers = &response.headers;
+        let robots: Vec<_> = headers.all("x-robots-tag").map(str::to_owned).collect();
+        let links = self.links(&url, headers.get("content-type"), &robots, &response.body);
+        Some((member, links))
+    }
+
+    fn links(
+        &self,
+        url: &Url,
+        content_type: Option<&str>,
+        robots: &[String],
+        bytes: &[u8],
+    ) -> Vec<Url> {
+        let page = html::extract(bytes, content_type, url, &self.limits);
+        page.map_or_else(
             |_| Vec::new(),
-            |page| frontier::followed(page, &robots, &self.agent),
-        );
-        (member, links)
+            |page| frontier::followed(page, robots, &self.agent),
+        )
     }
 }
 

@@ -184,29 +184,7 @@ impl Dataset {
 
     /// All commits that count.
     pub(crate) fn live_commits(&self) -> Result<Vec<Commit>, DatasetError> {
-        let folder = self.path(COMMITS_DIR);
-        let io = |path: &Path, source| DatasetError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let mut commits = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(|source| io(&folder, source))? {
-            let path = entry.map_err(|source| io(&folder, source))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with('.') || !name.ends_with(".json") {
-                continue;
-            }
-            let json = fs::read(&path).map_err(|source| io(&path, source))?;
-            let damaged = |detail: String| DatasetError::Commit {
-                path: path.clone(),
-                detail,
-            };
-            let commit: Commit =
-                serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
-            commit.check().map_err(|what| damaged(what.into()))?;
-            commits.push(commit);
-        }
-        Ok(live(commits))
+        live_commits(&self.root)
     }
 
     /// Whether a commit's shards are there, by name and size.
@@ -276,7 +254,46 @@ impl Dataset {
     }
 }
 
-fn header(root: &Path) -> Result<Header, DatasetError> {
+/// All commits that count, of the dataset at `root`.
+pub(crate) fn live_commits(root: &Path) -> Result<Vec<Commit>, DatasetError> {
+    let mut commits = Vec::new();
+    for path in files(&root.join(COMMITS_DIR), ".json")? {
+        let damaged = |detail: String| DatasetError::Commit {
+            path: path.clone(),
+            detail,
+        };
+        let json = fs::read(&path).map_err(|source| DatasetError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let commit: Commit =
+            serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
+        commit.check().map_err(|what| damaged(what.into()))?;
+        commits.push(commit);
+    }
+    Ok(live(commits))
+}
+
+/// The files of a folder with names that end so, by name; no scratch files.
+pub(crate) fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, DatasetError> {
+    let io = |source| DatasetError::Io {
+        path: folder.to_owned(),
+        source,
+    };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with('.') && name.ends_with(ending) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// What the dataset at `root` says of itself.
+pub(crate) fn header(root: &Path) -> Result<Header, DatasetError> {
     let path = root.join(HEADER_FILE);
     let json = fs::read(&path).map_err(|source| DatasetError::Io { path, source })?;
     Header::from_json(&json).map_err(|source| DatasetError::Header {

@@ -3,6 +3,7 @@
 mod archive;
 mod client;
 mod dns;
+mod earlier;
 mod failure;
 mod guard;
 mod limits;
@@ -16,6 +17,7 @@ mod robots;
 
 use std::sync::Arc;
 
+use lcl_schemas::document::StoredImage;
 use lcl_schemas::outcome::Outcome;
 
 use crate::config::Config;
@@ -23,9 +25,11 @@ use crate::draft::Locator;
 use crate::source::records::Raw;
 use crate::source::warc::cdx::CdxEntry;
 pub use client::ClientError;
-pub(crate) use client::{Answer, Web};
+pub(crate) use client::{Answer, Before, Came, Web};
+pub use earlier::EarlierError;
 pub(crate) use limits::{Body, Limits, kib};
 use log::Request;
+pub(crate) use log::Validators;
 pub use opt_out::OptOut;
 pub(crate) use politeness::domain;
 pub(crate) use robots::{agent, robots_allow};
@@ -35,22 +39,44 @@ pub(crate) struct Fetcher {
     folder: local::Folder,
     archive: archive::Archives,
     web: Web,
+    earlier: Option<Arc<earlier::Earlier>>,
+}
+
+/// Why nothing can be fetched at all.
+#[derive(Debug, thiserror::Error)]
+pub enum FetcherError {
+    /// The HTTP client cannot be set up.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The earlier dataset is of no use.
+    #[error("since: {0}")]
+    Earlier(#[from] EarlierError),
+}
+
+/// What an image came as.
+pub(crate) enum Got {
+    Bytes(Body),
+    /// It has not changed since an earlier dataset stored it.
+    AsBefore(Box<StoredImage>),
 }
 
 /// What asking for one image came to.
 pub(crate) struct Fetched {
-    pub(crate) body: Result<Body, Outcome>,
+    pub(crate) got: Result<Got, Outcome>,
     /// Only for what was asked of the network.
     pub(crate) request: Option<Request>,
 }
 
 impl Fetcher {
     /// As `config` says.
-    pub(crate) fn new(config: &Config, limits: Arc<Limits>) -> Result<Self, ClientError> {
+    pub(crate) fn new(config: &Config, limits: Arc<Limits>) -> Result<Self, FetcherError> {
+        let since = config.since.as_deref();
+        let earlier = since.map(|root| earlier::Earlier::open(root, config.image_size));
         Ok(Self {
             folder: local::Folder::new(config, limits.clone()),
             archive: archive::Archives::new(config, limits.clone()),
             web: Web::new(config, limits)?,
+            earlier: earlier.transpose()?.map(Arc::new),
         })
     }
 
@@ -73,9 +99,9 @@ impl Fetcher {
     pub(crate) async fn fetch(&self, image: &Locator) -> Fetched {
         let body = match image {
             Locator::Url(url) => {
-                let (body, request) = self.web.image(url).await;
+                let (got, request) = self.asked(url).await;
                 return Fetched {
-                    body,
+                    got,
                     request: Some(request),
                 };
             }
@@ -88,8 +114,33 @@ impl Fetcher {
             } => self.archive.read(archive, *offset, url.clone()).await,
         };
         Fetched {
-            body,
+            got: body.map(Got::Bytes),
             request: None,
         }
+    }
+
+    async fn asked(&self, url: &str) -> (Result<Got, Outcome>, Request) {
+        if let Some(earlier) = &self.earlier
+            && let Some(before) = earlier.before(url)
+        {
+            let (came, request) = self.web.image(url, Some(&before)).await;
+            match came {
+                Ok(Came::Answer(answer)) => return (Ok(Got::Bytes(answer.body)), request),
+                Err(outcome) => return (Err(outcome), request),
+                Ok(Came::Unchanged) => {}
+            }
+            let (earlier, url) = (earlier.clone(), url.to_owned());
+            let read = tokio::task::spawn_blocking(move || earlier.image(&url));
+            if let Some(stored) = read.await.expect("reading rows does not panic") {
+                return (Ok(Got::AsBefore(Box::new(stored))), request);
+            }
+            // It has been taken out of the earlier dataset meanwhile: then it is asked for as if it never had been there.
+        }
+        let (came, request) = self.web.image(url, None).await;
+        (
+            came.and_then(Came::answer)
+                .map(|answer| Got::Bytes(answer.body)),
+            request,
+        )
     }
 }

@@ -17,11 +17,12 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::config::Rules;
 use crate::draft::{Answer, Draft, Locator, Unusable};
 use crate::fetch::log::Request;
-use crate::fetch::{Body, Fetcher};
+use crate::fetch::{Body, Fetcher, Got};
 use crate::hostile;
-use crate::image::Images;
+use crate::image::{self, Images};
 use crate::pipeline::Pipeline;
 use crate::redo::List;
 use crate::source::Drafter;
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) runtime: Handle,
     /// What the dataset's owners have been asked to leave out.
     pub(crate) opted_out: Arc<List>,
+    pub(crate) rules: Rules,
 }
 
 impl Shared {
@@ -107,21 +109,22 @@ async fn obtain(shared: &Shared, locator: &Locator) -> (Answer, Option<Request>)
     let begun = Instant::now();
     let fetched = shared.fetcher.fetch(locator).await;
     shared.stages.add(Stage::Fetch, begun.elapsed());
-    let answer = match fetched.body {
+    let answer = match fetched.got {
         Err(outcome) => Err(outcome),
-        Ok(body) => {
+        Ok(Got::AsBefore(stored)) => image::check(&stored, &shared.rules).map(|()| *stored),
+        Ok(Got::Bytes(body)) => {
             let (reply, answer) = oneshot::channel();
             // As above.
             let _ = shared.work.send(Work::Store { body, reply });
-            let answer: Answer = answer
+            answer
                 .await
-                .expect("a worker answers, or the whole run ends");
-            let listed = |hash: &str| shared.opted_out.has_hash(Some(hash));
-            match answer {
-                Ok(stored) if listed(&stored.sha256) => Err(Outcome::OptedOut),
-                answer => answer,
-            }
+                .expect("a worker answers, or the whole run ends")
         }
+    };
+    let listed = |hash: &str| shared.opted_out.has_hash(Some(hash));
+    let answer = match answer {
+        Ok(stored) if listed(&stored.sha256) => Err(Outcome::OptedOut),
+        answer => answer,
     };
     let request = fetched.request.map(|request| Request {
         outcome: answer.as_ref().err().cloned().unwrap_or(Outcome::Stored),

@@ -65,8 +65,8 @@ impl Images {
         let picture = stages.time(Stage::Decode, || {
             decode::decode(&bytes, &self.limits, self.image_size, &mut self.scaled)
         })?;
-        check(&picture, &self.rules)?;
         let (original_width, original_height) = picture.upright_size();
+        check_size(original_width, original_height, &self.rules)?;
         let keeps = self.keeps_bytes(&bytes, &picture);
         let small = stages.time(Stage::Resize, || {
             let small = resize::shrink(&mut self.resizer, picture.pixels, self.image_size);
@@ -105,8 +105,15 @@ impl Images {
     }
 }
 
-fn check(picture: &Picture, rules: &Rules) -> Result<(), Outcome> {
-    let (width, height) = picture.upright_size();
+/// Whether `rules` keep an image that was stored by others.
+///
+/// # Errors
+/// The outcome, where they do not.
+pub(crate) fn check(stored: &StoredImage, rules: &Rules) -> Result<(), Outcome> {
+    check_size(stored.original_width, stored.original_height, rules)
+}
+
+fn check_size(width: u32, height: u32, rules: &Rules) -> Result<(), Outcome> {
     let (short, long) = (width.min(height), width.max(height));
     if short < rules.min_edge_px.unwrap_or(0) {
         return Err(Outcome::TooSmall);
@@ -122,7 +129,7 @@ fn encode(picture: &image::RgbImage, quality: u8) -> Result<Vec<u8>, Outcome> {
     let (width, height) = picture.dimensions();
     // JPEG counts a side in 16 bits: a strip that stays longer than that has no stored form.
     let side = |pixels| u16::try_from(pixels).map_err(|_| Outcome::Unsupported);
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(picture.len() / 4);
     let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, quality);
     // As nearly all photographs are: colour at full detail takes twice the time and half again the bytes.
     encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_2);

@@ -46,7 +46,7 @@ pub use config::{Config, ConfigError};
 pub use crawl::CrawlError;
 use dataset::Dataset;
 pub use dataset::DatasetError;
-pub use fetch::{ClientError, OptOut};
+pub use fetch::{ClientError, EarlierError, FetcherError, OptOut};
 use pipeline::Pipeline;
 pub use plan::PlanError;
 use plan::{Input, Plan, Selection};
@@ -71,9 +71,9 @@ pub enum IngestError {
     /// The inputs cannot be looked at, or do not fit what the dataset has of them.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The HTTP client cannot be set up.
+    /// Nothing can be fetched.
     #[error(transparent)]
-    Client(#[from] ClientError),
+    Fetcher(#[from] FetcherError),
     /// A list of what has been opted out cannot be used.
     #[error(transparent)]
     List(#[from] redo::ListError),
@@ -115,6 +115,7 @@ impl IngestError {
             Self::Config(_)
                 | Self::Crawl(CrawlError::Seed(_))
                 | Self::Plan(PlanError::Rules { .. })
+                | Self::Fetcher(FetcherError::Earlier(EarlierError::Size { .. }))
                 | Self::Dataset(DatasetError::Header {
                     source: HeaderError::Differs { .. },
                     ..
@@ -138,6 +139,10 @@ pub fn run(config: &Config) -> Result<Report, IngestError> {
     }
     let mut plan = Plan::of(config)?;
     let dataset = Dataset::open(config, &tokenizer)?;
+    if let Some(since) = &config.since {
+        // Who has opted out of the earlier dataset has not opted into this one.
+        redo::List::of_dataset(since)?.remember(&dataset)?;
+    }
     plan.note_done(config, &dataset, &dataset.live_commits()?)?;
     let run = Run::new(config, &tokenizer, &dataset)?;
     run.counts.total_bytes.store(

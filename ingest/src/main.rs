@@ -39,10 +39,14 @@ fn ingested(configs: &[lcl_ingest::Config]) -> Result<ExitCode, IngestError> {
         config.validate()?;
     }
     let mut status = ExitCode::SUCCESS;
+    let several = configs.len() > 1;
     for config in configs {
-        let report = lcl_ingest::run(config)?;
-        if !finished(&report) {
-            status = ExitCode::from(1);
+        match lcl_ingest::run(config) {
+            Ok(report) if finished(&report) => {}
+            Ok(_) => status = ExitCode::from(1),
+            // Of several sources the others are as good as before.
+            Err(error) if several => status = failed(&error, 1),
+            Err(error) => return Err(error),
         }
     }
     Ok(status)

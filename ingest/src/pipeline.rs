@@ -59,6 +59,7 @@ impl Pipeline<'_> {
             stages: self.stages.clone(),
             runtime: runtime.handle().clone(),
             opted_out: self.opted_out.clone(),
+            rules: self.config.resolved_rules(),
         });
         let gate = Gate::new(settings);
         let writer = Writer {

@@ -255,14 +255,14 @@ fn take_one(counts: &mut BTreeMap<Outcome, u64>, outcome: &Outcome) {
 
 /// Which columns of a shard are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Columns {
+pub(crate) enum Columns {
     All,
     /// Everything but pixels.
     NoPixels,
 }
 
 /// The rows of a shard, at most [`ROWS`] at a time.
-fn read<'a>(
+pub(crate) fn read<'a>(
     path: &Path,
     file: &'a str,
     header: &'a Header,

@@ -15,7 +15,7 @@ mod inverse;
 use headers::Component;
 pub use headers::Headers;
 use huffman::{Bits, Spec, Table, ZIGZAG};
-use inverse::{Bases, Inverse, inverse};
+use inverse::{Bases, Coefficients, Inverse, inverse};
 
 /// How much smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,14 +181,13 @@ impl Channel<'_> {
         pixels: &mut [u8],
         line: usize,
     ) -> Option<()> {
-        let mut coefficients = [0.0; 64];
         let mut own = *bits;
         // A sum of differences that is beyond all pictures stays a number.
         self.before = self.before.wrapping_add(self.first.difference(&mut own)?);
-        coefficients[0] = self.before as f32 * self.quantization[0];
+        let mut coefficients = Coefficients::new(self.before as f32 * self.quantization[0]);
         self.others.coefficients(&mut own, self.last, |at, value| {
             let place = usize::from(ZIGZAG[at]);
-            coefficients[place] = value as f32 * self.quantization[place];
+            coefficients.set(place, value as f32 * self.quantization[place]);
         })?;
         *bits = own;
         (self.inverse)(bases, &coefficients, pixels, line);

@@ -1,5 +1,7 @@
 //! What types cannot say of a configuration.
 
+use std::path::Path;
+
 use lcl_schemas::dataset::Commit;
 use url::Url;
 
@@ -73,6 +75,9 @@ impl Config {
         let (inputs, out) = (!self.inputs.is_empty(), !self.out.as_os_str().is_empty());
         // Otherwise every image would be a missing file, for good.
         let images = self.images_dir.as_ref().is_none_or(|dir| dir.is_dir());
+        let since = self.since.as_ref();
+        let earlier = since.is_none_or(|since| since.is_dir());
+        let other = since.is_none_or(|since| !same(since, &self.out));
         let size = (16..=4096).contains(&self.image_size);
         let quality = (1..=100).contains(&self.jpeg_quality);
         let images_kept = rules.max_images.is_none_or(|most| most <= MOST_IMAGES);
@@ -85,6 +90,12 @@ impl Config {
             (inputs, "inputs", "name at least one file or folder"),
             (out, "out", "name the dataset's folder"),
             (images, "images_dir", "name a folder that is there"),
+            (earlier, "since", "name an earlier dataset's folder"),
+            (
+                other,
+                "since",
+                "name another dataset than `out`: what has changed goes into a new one",
+            ),
             (
                 archives,
                 "archives",
@@ -163,6 +174,11 @@ impl Config {
 /// Whether it is a URL of the web rather than a path.
 pub(crate) fn is_web(place: &str) -> bool {
     place.starts_with("http://") || place.starts_with("https://")
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    real(a).is_some_and(|a| Some(a) == real(b))
 }
 
 fn is_folder(url: &str) -> bool {

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lcl_schemas::outcome::Outcome;
 use reqwest::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
+    CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
 };
 use reqwest::{Client, Response, redirect};
 use tokio::sync::OwnedSemaphorePermit;
@@ -22,7 +23,7 @@ use super::dns::Guarded;
 use super::failure;
 use super::guard::{self, Reach};
 use super::limits::{Body, Held, Limits, shrink};
-use super::log::Request;
+use super::log::{Request, Validators};
 use super::opt_out::{self, OptOut, TdmFile};
 use super::origin::PerOrigin;
 use super::politeness::{self, Politeness, Settings, Verdict};
@@ -91,6 +92,13 @@ enum Want {
     Rules(u64),
 }
 
+/// What is asked for, and what was had of it before.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    want: Want,
+    before: Option<&'a Before>,
+}
+
 /// An answer's head, and the place that its body will hold.
 struct Head {
     response: Response,
@@ -103,10 +111,34 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
 }
 
+/// What was had before, and from where: it is asked for only if it has changed.
+pub(crate) struct Before {
+    pub(crate) validators: Validators,
+    /// Where redirects led then: only there the validators mean something.
+    pub(crate) at: Url,
+}
+
+/// What asking came to.
+pub(crate) enum Came {
+    Answer(Answer),
+    /// It is what was had before.
+    Unchanged,
+}
+
 /// Where one request leads.
 enum Hop {
-    Arrived(Answer),
+    Arrived(Came),
     Moved(Url),
+}
+
+impl Came {
+    /// Where nothing was known before.
+    pub(super) fn answer(self) -> Result<Answer, Outcome> {
+        match self {
+            Self::Answer(answer) => Ok(answer),
+            Self::Unchanged => Err(Outcome::Protocol),
+        }
+    }
 }
 
 impl Web {
@@ -165,14 +197,21 @@ impl Web {
     }
 
     /// The image at `url`, and what the log says of it.
-    pub(super) async fn image(&self, url: &str) -> (Result<Body, Outcome>, Request) {
-        let (answer, request) = self.get(url, Want::Image).await;
-        (answer.map(|answer| answer.body), request)
+    pub(super) async fn image(
+        &self,
+        url: &str,
+        before: Option<&Before>,
+    ) -> (Result<Came, Outcome>, Request) {
+        self.get(url, Want::Image, before).await
     }
 
     /// The page at `url`, and what the log says of it.
-    pub(crate) async fn page(&self, url: &str) -> (Result<Answer, Outcome>, Request) {
-        self.get(url, Want::Page).await
+    pub(crate) async fn page(
+        &self,
+        url: &str,
+        before: Option<&Before>,
+    ) -> (Result<Came, Outcome>, Request) {
+        self.get(url, Want::Page, before).await
     }
 
     /// Bytes of the file at `url`.
@@ -182,39 +221,47 @@ impl Web {
         first: u64,
         length: u64,
     ) -> (Result<Answer, Outcome>, Request) {
-        self.get(url, Want::Range { first, length }).await
+        let (came, request) = self.get(url, Want::Range { first, length }, None).await;
+        (came.and_then(Came::answer), request)
     }
 
-    async fn get(&self, url: &str, want: Want) -> (Result<Answer, Outcome>, Request) {
+    async fn get(
+        &self,
+        url: &str,
+        want: Want,
+        before: Option<&Before>,
+    ) -> (Result<Came, Outcome>, Request) {
         let begun = Instant::now();
         let mut request = Request::begin(url);
-        let body = match Url::parse(url) {
-            Ok(url) => self.get_with_retries(&url, want, &mut request).await,
+        let asked = Asked { want, before };
+        let came = match Url::parse(url) {
+            Ok(url) => self.get_with_retries(&url, asked, &mut request).await,
             Err(error) => {
                 request.detail = Some(error.to_string());
                 Err(Outcome::BadUrl)
             }
         };
         request.ms = begun.elapsed().as_millis() as u64;
-        match &body {
-            Ok(answer) => request.bytes = Some(answer.body.bytes.len() as u64),
+        match &came {
+            Ok(Came::Answer(answer)) => request.bytes = Some(answer.body.bytes.len() as u64),
+            Ok(Came::Unchanged) => request.bytes = Some(0),
             Err(outcome) => request.outcome = outcome.clone(),
         }
-        (body, request)
+        (came, request)
     }
 
     async fn get_with_retries(
         &self,
         url: &Url,
-        want: Want,
+        asked: Asked<'_>,
         request: &mut Request,
-    ) -> Result<Answer, Outcome> {
+    ) -> Result<Came, Outcome> {
         let mut clock = Clock {
             end: Instant::now() + self.settings.deadline(),
         };
         for tried in 1.. {
-            let failure = match self.follow(url, want, &mut clock, request).await {
-                Ok(answer) => return Ok(answer),
+            let failure = match self.follow(url, asked, &mut clock, request).await {
+                Ok(came) => return Ok(came),
                 Err(failure) => failure,
             };
             let pause = retry::pause(&self.settings, &failure, tried);
@@ -230,25 +277,25 @@ impl Web {
     async fn follow(
         &self,
         url: &Url,
-        want: Want,
+        asked: Asked<'_>,
         clock: &mut Clock,
         request: &mut Request,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Came, Failure> {
         let mut url = url.clone();
         for _ in 0..=self.settings.max_redirects {
             // Credentials in a page's URL are not ours to use. Neither call fails where there is a host.
             let _ = url.set_username("");
             let _ = url.set_password(None);
             guard::check(&url, self.reach, &self.settings.ports)?;
-            let delay = match want {
+            let delay = match asked.want {
                 Want::Rules(_) => None,
                 _ => clock.excluding(self.leave(&url)).await?,
             };
             let turn = clock.excluding(self.politeness.turn(&url, delay)).await?;
-            let hop = self.hop(&url, want, clock, request).await;
+            let hop = self.hop(&url, asked, clock, request).await;
             turn.report(Verdict::of(&hop));
             match hop? {
-                Hop::Arrived(answer) => return Ok(answer),
+                Hop::Arrived(came) => return Ok(came),
                 Hop::Moved(to) => url = to,
             }
         }
@@ -273,11 +320,13 @@ impl Web {
     async fn hop(
         &self,
         url: &Url,
-        want: Want,
+        asked: Asked<'_>,
         clock: &mut Clock,
         request: &mut Request,
     ) -> Result<Hop, Failure> {
-        let head = self.ask(url, want, clock, request).await?;
+        let want = asked.want;
+        let before = asked.before.filter(|before| before.at == *url);
+        let head = self.ask(url, want, before, clock, request).await?;
         let status = head.response.status().as_u16();
         request.final_url = Some(url.to_string());
         request.status = Some(status);
@@ -295,6 +344,10 @@ impl Web {
                 Err(Outcome::Unsupported.into())
             }
             200 | 203 => self.arrived(head, want, clock, request).await,
+            304 if let Some(before) = before => {
+                request.validators = before.validators.clone();
+                Ok(Hop::Arrived(Came::Unchanged))
+            }
             301 | 302 | 303 | 307 | 308 => Ok(Hop::Moved(next(url, headers)?)),
             400..600 => Err(Failure {
                 outcome: Outcome::Http(status),
@@ -313,7 +366,7 @@ impl Web {
     ) -> Result<Hop, Failure> {
         let headers = head.response.headers().clone();
         let body = self.body(head, want, clock, request).await?;
-        Ok(Hop::Arrived(Answer { body, headers }))
+        Ok(Hop::Arrived(Came::Answer(Answer { body, headers })))
     }
 
     fn check_opt_out(&self, headers: &HeaderMap) -> Result<(), Outcome> {
@@ -334,6 +387,7 @@ impl Web {
         &self,
         url: &Url,
         want: Want,
+        before: Option<&Before>,
         clock: &mut Clock,
         request: &mut Request,
     ) -> Result<Head, Failure> {
@@ -343,6 +397,18 @@ impl Web {
             if let Want::Range { first, length } = want {
                 let last = first.saturating_add(length).saturating_sub(1);
                 asking = asking.header(RANGE, format!("bytes={first}-{last}"));
+            }
+            if let Some(Validators {
+                etag,
+                last_modified,
+            }) = before.map(|before| &before.validators)
+            {
+                let conditions = [(IF_NONE_MATCH, etag), (IF_MODIFIED_SINCE, last_modified)];
+                for (name, value) in conditions {
+                    if let Some(value) = value {
+                        asking = asking.header(name, value);
+                    }
+                }
             }
             let answer = asking.send().await;
             answer.map_err(|error| self.failed(&error, request))
@@ -366,7 +432,10 @@ impl Web {
                 .get(name)
                 .and_then(|value| value.to_str().ok())
         };
-        request.etag = header(ETAG).map(str::to_owned);
+        request.validators = Validators {
+            etag: header(ETAG).map(str::to_owned),
+            last_modified: header(LAST_MODIFIED).map(str::to_owned),
+        };
         let announced: Option<u64> = header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
         let (max, whole) = match want {
             Want::Image => (self.settings.max_bytes, true),
@@ -381,7 +450,9 @@ impl Web {
         let mut kib = clock.excluding(self.limits.bytes(expected)).await;
         let begun = Instant::now();
         let bytes = clock.within(async {
-            let mut bytes = Vec::new();
+            // Admitted already: never more than there is leave for.
+            let mut bytes =
+                Vec::with_capacity(announced.map_or(0, |length| length.min(max) as usize));
             loop {
                 let seconds = begun.elapsed().as_secs_f64();
                 if seconds > GRACE_S && (bytes.len() as f64) < self.settings.min_rate * seconds {
@@ -415,8 +486,12 @@ impl Web {
     /// The beginning of a file in which an origin says what it allows.
     async fn rules(&self, file: Url, max: u64) -> Result<Vec<u8>, Outcome> {
         let mut unlogged = Request::begin(file.as_str());
-        let body = self.get_with_retries(&file, Want::Rules(max), &mut unlogged);
-        body.await.map(|answer| answer.body.bytes)
+        let asked = Asked {
+            want: Want::Rules(max),
+            before: None,
+        };
+        let came = self.get_with_retries(&file, asked, &mut unlogged).await;
+        came.and_then(Came::answer).map(|answer| answer.body.bytes)
     }
 
     fn failed(&self, error: &reqwest::Error, request: &mut Request) -> Failure {

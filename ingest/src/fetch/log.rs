@@ -4,11 +4,31 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::{
-    ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt16Array, UInt64Array,
+    Array, ArrayRef, AsArray, RecordBatch, StringArray, TimestampMicrosecondArray, UInt16Array,
+    UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::error::ArrowError;
 use lcl_schemas::outcome::{Class, Outcome};
+use serde::{Deserialize, Serialize};
+
+/// What a server calls the version of a file that it gave: another answer is asked for only if that has changed
+/// (RFC 9110, 13.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Validators {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) etag: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_modified: Option<String>,
+}
+
+impl Validators {
+    /// Whether there is nothing to ask by.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.etag.is_none() && self.last_modified.is_none()
+    }
+}
 
 /// One image's requests, redirects and further tries included.
 #[derive(Clone, Debug)]
@@ -20,7 +40,7 @@ pub(crate) struct Request {
     pub(crate) detail: Option<String>,
     pub(crate) ms: u64,
     pub(crate) bytes: Option<u64>,
-    pub(crate) etag: Option<String>,
+    pub(crate) validators: Validators,
     /// When it was first asked, in microseconds since 1970.
     pub(crate) time: i64,
 }
@@ -37,7 +57,7 @@ impl Request {
             detail: None,
             ms: 0,
             bytes: None,
-            etag: None,
+            validators: Validators::default(),
             time: time.map_or(0, |since| since.as_micros() as i64),
         }
     }
@@ -54,7 +74,7 @@ pub(crate) fn to_arrow(requests: &[Request]) -> Result<RecordBatch, ArrowError> 
     let status: UInt16Array = requests.iter().map(|request| request.status).collect();
     let time = TimestampMicrosecondArray::from_iter_values(requests.iter().map(|r| r.time));
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let columns: [(&str, DataType, ArrayRef); 10] = [
+    let columns: [(&str, DataType, ArrayRef); 11] = [
         ("url", DataType::Utf8, text(&|r| Some(r.url.clone()))),
         ("final_url", DataType::Utf8, text(&|r| r.final_url.clone())),
         (
@@ -71,7 +91,12 @@ pub(crate) fn to_arrow(requests: &[Request]) -> Result<RecordBatch, ArrowError> 
         ("detail", DataType::Utf8, text(&|r| r.detail.clone())),
         ("ms", DataType::UInt64, count(&|r| Some(r.ms))),
         ("bytes", DataType::UInt64, count(&|r| r.bytes)),
-        ("etag", DataType::Utf8, text(&|r| r.etag.clone())),
+        ("etag", DataType::Utf8, text(&|r| r.validators.etag.clone())),
+        (
+            "last_modified",
+            DataType::Utf8,
+            text(&|r| r.validators.last_modified.clone()),
+        ),
         ("time", utc, Arc::new(time.with_timezone("UTC"))),
     ];
     let (fields, arrays): (Vec<_>, Vec<_>) = columns
@@ -79,6 +104,33 @@ pub(crate) fn to_arrow(requests: &[Request]) -> Result<RecordBatch, ArrowError> 
         .map(|(name, kind, array)| (Field::new(name, kind, true), array))
         .unzip();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+}
+
+/// What a log's rows say. Columns that it does not have, an older one's, say nothing.
+pub(crate) fn from_arrow(batch: &RecordBatch) -> Vec<Request> {
+    let text = |name| {
+        let column = batch.column_by_name(name);
+        let column = column.and_then(|column| column.as_string_opt::<i32>());
+        move |row| {
+            let there = column.filter(|column| column.is_valid(row));
+            there.map(|column| column.value(row).to_owned())
+        }
+    };
+    let (url, final_url, outcome) = (text("url"), text("final_url"), text("outcome"));
+    let (etag, last_modified) = (text("etag"), text("last_modified"));
+    let request = |row| {
+        let Ok(outcome) = outcome(row)?.parse();
+        Some(Request {
+            final_url: final_url(row),
+            outcome,
+            validators: Validators {
+                etag: etag(row),
+                last_modified: last_modified(row),
+            },
+            ..Request::begin(&url(row)?)
+        })
+    };
+    (0..batch.num_rows()).filter_map(request).collect()
 }
 
 /// The name of an outcome's class.

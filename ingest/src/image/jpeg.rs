@@ -30,7 +30,7 @@ pub(super) fn facts(bytes: &[u8]) -> Option<Facts> {
         }
     }
     // Within pixels FF is followed by 00 or a restart: FF D9 is the end of the picture and nothing else.
-    let ends = bytes.get(at..)?.windows(2).any(|pair| pair == [0xFF, 0xD9]);
+    let ends = memchr::memmem::find(bytes.get(at..)?, &[0xFF, 0xD9]).is_some();
     components
         .filter(|_| ends)
         .map(|components| Facts { components })

@@ -82,13 +82,16 @@ impl List {
     }
 
     /// Adds it to what has been opted out of the dataset.
-    pub(super) fn remember(&self, dataset: &Dataset) -> Result<(), crate::IngestError> {
+    pub(crate) fn remember(&self, dataset: &Dataset) -> Result<(), crate::IngestError> {
         let known = Self::of_dataset(&dataset.path(""))?;
         let lists = [self, &known].into_iter();
         let entries: BTreeSet<&str> = lists
             .flat_map(|list| list.urls.iter().chain(&list.domains).chain(&list.hashes))
             .map(String::as_str)
             .collect();
+        if entries.is_empty() {
+            return Ok(());
+        }
         let mut text = entries.into_iter().collect::<Vec<_>>().join("\n");
         text.push('\n');
         dataset.replace("", FILE, text.as_bytes())?;

@@ -1,6 +1,6 @@
 //! A crawl: what it asks for and what it does not, and that a kill leaves no trace.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lcl_schemas::outcome::Outcome;
@@ -186,6 +186,168 @@ fn redirects_neither_leave_the_scope_nor_bring_a_page_twice() {
     let bench = Bench::new();
     crawl(&bench, &format!("http://{}/", web.address), "out", &[]);
     assert_eq!(urls(&bench, &web, "out"), ["/", "/final"]);
+}
+
+#[test]
+fn a_later_crawl_asks_whether_what_it_knows_has_changed_and_takes_over_what_has_not() {
+    let page = |body: &str| match html(body).remove(0) {
+        Reply::Full(_, headers, page) => (headers, page),
+        _ => unreachable!("html() is that"),
+    };
+    let web = Web::serve(|_| {
+        let kept = |tag, body: &str| {
+            let (headers, page) = page(body);
+            Reply::Tagged(tag, headers, page)
+        };
+        let picture = |tag, seed| Reply::Tagged(tag, "Content-Type: image/png\r\n", picture(seed));
+        vec![
+            (
+                "/".into(),
+                vec![kept(
+                    "\"seed\"",
+                    "<img src=/1.png><img src=/2.png><a href=/b>b</a><a href=/moved>m</a>",
+                )],
+            ),
+            (
+                "/b".into(),
+                vec![
+                    kept("\"b1\"", "<img src=/3.png>"),
+                    kept("\"b2\"", "<img src=/4.png>"),
+                ],
+            ),
+            ("/moved".into(), vec![Reply::Redirect("/c".into())]),
+            ("/c".into(), vec![kept("W/\"c\"", "<img src=/5.png>")]),
+            ("/1.png".into(), vec![picture("\"one\"", 1)]),
+            (
+                "/2.png".into(),
+                vec![picture("\"two\"", 2), picture("\"two again\"", 3)],
+            ),
+            ("/3.png".into(), image(4)),
+            ("/4.png".into(), image(5)),
+            ("/5.png".into(), vec![picture("\"five\"", 6)]),
+        ]
+    });
+    let bench = Bench::new();
+    let seed = format!("http://{}/", web.address);
+    crawl(&bench, &seed, "old", &[]);
+    let before = web.asked().len();
+    crawl(&bench, &seed, "new", &["--since=old"]);
+    let conditional: Vec<_> = web.asked()[before..]
+        .iter()
+        .filter_map(|asked| {
+            Some((
+                asked.split(' ').next()?.to_owned(),
+                asked.split_once("none-match ")?.1.to_owned(),
+            ))
+        })
+        .collect();
+    let mut named: Vec<_> = conditional
+        .iter()
+        .map(|(path, tag)| (path.as_str(), tag.as_str()))
+        .collect();
+    named.sort_unstable();
+    let expected = [
+        ("/", "\"seed\""),
+        ("/1.png", "\"one\""),
+        ("/2.png", "\"two\""),
+        ("/5.png", "\"five\""),
+        ("/b", "\"b1\""),
+        ("/c", "W/\"c\""),
+    ];
+    assert_eq!(named, expected);
+    let images = |out: &str| {
+        let rows = bench.rows(out).into_iter();
+        let images = rows.flat_map(|row| row.document.images().cloned().collect::<Vec<_>>());
+        let mut images: Vec<_> = images
+            .filter_map(|image| Some((image.url?.rsplit_once('/')?.1.to_owned(), image.stored?)))
+            .collect();
+        images.sort_by(|a, b| a.0.cmp(&b.0));
+        images
+    };
+    let (old, new) = (images("old"), images("new"));
+    let names = |images: &[(String, _)]| {
+        images
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&old), ["1.png", "2.png", "3.png", "5.png"]);
+    assert_eq!(names(&new), ["1.png", "2.png", "4.png", "5.png"]);
+    // Unchanged, whole and with all that is known of it; changed; unchanged behind a redirect.
+    assert_eq!(new[0], old[0]);
+    assert_ne!(new[1].1.sha256, old[1].1.sha256);
+    assert_eq!(new[3], old[3]);
+    // What was taken over can be asked about again, and a dataset is not its own past.
+    let before = web.asked().len();
+    crawl(&bench, &seed, "newer", &["--since=new"]);
+    let asked = web.asked()[before..].join("\n");
+    for path in ["/1.png", "/5.png", "/b", "/c"] {
+        let conditional =
+            |line: &str| line.starts_with(&format!("{path} ")) && line.contains("if-none-match");
+        assert!(asked.lines().any(conditional), "{path}: {asked}");
+    }
+    let output = bench.ingest(
+        "html",
+        &[&seed],
+        "new",
+        &[&FURTHER[..], &["--since=new"]].concat(),
+    );
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn what_an_earlier_dataset_no_longer_has_is_fetched_and_what_was_opted_out_of_it_stays_out() {
+    let web = Web::serve(|_| {
+        let Reply::Full(_, headers, page) = html("<img src=/1.png><img src=/2.png>").remove(0)
+        else {
+            unreachable!("html() is that")
+        };
+        let picture = |tag, seed| Reply::Tagged(tag, "Content-Type: image/png\r\n", picture(seed));
+        vec![
+            ("/".into(), vec![Reply::Tagged("\"seed\"", headers, page)]),
+            ("/1.png".into(), vec![picture("\"one\"", 1)]),
+            ("/2.png".into(), vec![picture("\"two\"", 2)]),
+        ]
+    });
+    let bench = Bench::new();
+    let seed = format!("http://{}/", web.address);
+    crawl(&bench, &seed, "old", &[]);
+    let opted_out = bench.write("list.txt", format!("http://{}/2.png\n", web.address));
+    let opting_out = Command::new(env!("CARGO_BIN_EXE_lcl-ingest"))
+        .args(["opt-out", "old", "--list"])
+        .arg(opted_out)
+        .current_dir(bench.path(""))
+        .output()
+        .expect("the binary starts");
+    succeeds(&opting_out);
+    let mut folders = vec![bench.path("old")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("readable").flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".warc.gz") || name.starts_with("part-") {
+                std::fs::write(entry.path(), b"damaged").expect("writable");
+            } else if name.starts_with("_crawl") || entry.path().is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    let output = bench.ingest(
+        "html",
+        &[&seed],
+        "new",
+        &[&FURTHER[..], &["--since=old"]].concat(),
+    );
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "rows that cannot be read are an error"
+    );
+    bench.commits("old");
+    std::fs::remove_dir_all(bench.path("old/_commits")).expect("there");
+    std::fs::create_dir(bench.path("old/_commits")).expect("writable");
+    crawl(&bench, &seed, "newer", &["--since=old"]);
+    assert_eq!(bench.outcomes("newer"), ["stored", "opted_out"]);
+    assert_eq!(urls(&bench, &web, "newer"), ["/"]);
 }
 
 /// A site whose pages link to two others each.

@@ -13,6 +13,8 @@ pub(crate) enum Reply {
     Full(u16, &'static str, Vec<u8>),
     /// 302.
     Redirect(String),
+    /// A body with an entity tag; 304 to who names it.
+    Tagged(&'static str, &'static str, Vec<u8>),
     /// A length that is more than what comes.
     Lying(Vec<u8>),
     /// Bytes without end, no length.
@@ -83,10 +85,10 @@ fn answer(stream: TcpStream, state: &State) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut out = stream;
     loop {
-        let Some(path) = request(&mut reader, state)? else {
+        let Some(asked) = request(&mut reader, state)? else {
             return Ok(());
         };
-        let reply = match state.script.get(&path) {
+        let reply = match state.script.get(&asked.path) {
             None => Reply::Full(404, "", Vec::new()),
             Some(replies) => {
                 let mut replies = replies.lock().expect("no holder panics");
@@ -99,6 +101,13 @@ fn answer(stream: TcpStream, state: &State) -> std::io::Result<()> {
         };
         match reply {
             Reply::Full(status, headers, body) => full(&mut out, status, headers, &body)?,
+            Reply::Tagged(tag, headers, body) => {
+                let headers = format!("ETag: {tag}\r\n{headers}");
+                match asked.if_none_match == tag {
+                    true => write!(out, "HTTP/1.1 304 x\r\n{headers}\r\n")?,
+                    false => full(&mut out, 200, &headers, &body)?,
+                }
+            }
             Reply::Redirect(to) => full(&mut out, 302, &format!("Location: {to}\r\n"), b"")?,
             Reply::Held(requests, body) => {
                 let asked = state.asked.lock().expect("no holder panics");
@@ -148,9 +157,16 @@ fn answer(stream: TcpStream, state: &State) -> std::io::Result<()> {
     }
 }
 
-/// Reads a request's head; its path.
-fn request(reader: &mut impl BufRead, state: &State) -> std::io::Result<Option<String>> {
+/// What of a request matters here.
+struct Asked {
+    path: String,
+    if_none_match: String,
+}
+
+/// Reads a request's head.
+fn request(reader: &mut impl BufRead, state: &State) -> std::io::Result<Option<Asked>> {
     let (mut first, mut agent) = (String::new(), String::new());
+    let mut if_none_match = String::new();
     loop {
         let mut line = String::new();
         if reader.by_ref().take(16_384).read_line(&mut line)? == 0 {
@@ -160,6 +176,11 @@ fn request(reader: &mut impl BufRead, state: &State) -> std::io::Result<Option<S
         if let Some(name) = line.to_ascii_lowercase().strip_prefix("user-agent:") {
             agent = name.trim().to_owned();
         }
+        if let Some((name, tag)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("if-none-match")
+        {
+            if_none_match = tag.trim().to_owned();
+        }
         if line.is_empty() {
             break;
         }
@@ -168,13 +189,16 @@ fn request(reader: &mut impl BufRead, state: &State) -> std::io::Result<Option<S
         }
     }
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    state
-        .asked
-        .lock()
-        .expect("no holder panics")
-        .push(format!("{path} {agent}"));
+    let what = match if_none_match.as_str() {
+        "" => format!("{path} {agent}"),
+        tag => format!("{path} {agent} if-none-match {tag}"),
+    };
+    state.asked.lock().expect("no holder panics").push(what);
     state.came.notify_all();
-    Ok(Some(path))
+    Ok(Some(Asked {
+        path,
+        if_none_match,
+    }))
 }
 
 fn full(out: &mut TcpStream, status: u16, headers: &str, body: &[u8]) -> std::io::Result<()> {

@@ -6,8 +6,28 @@
 /// By pixels along an edge, 1, 2, 4 or 8: `[k][i]`.
 pub(super) struct Bases([[[f32; 8]; 8]; 4]);
 
-/// Writes a block's pixels: its coefficients in natural order, and where its corner is in lines of so many bytes.
-pub(super) type Inverse = fn(&Bases, &[f32; 64], &mut [u8], usize);
+/// A block's coefficients in natural order: eight lines of eight.
+pub(super) struct Coefficients {
+    values: [f32; 64],
+    /// Places of those that are not 0, by or: no line and no column is beyond it. Colours of photographs have few.
+    reach: usize,
+}
+
+/// Writes a block's pixels: where its corner is in lines of so many bytes.
+pub(super) type Inverse = fn(&Bases, &Coefficients, &mut [u8], usize);
+
+impl Coefficients {
+    pub(super) fn new(mean: f32) -> Self {
+        let mut values = [0.0; 64];
+        values[0] = mean;
+        Self { values, reach: 0 }
+    }
+
+    pub(super) fn set(&mut self, place: usize, value: f32) {
+        self.values[place] = value;
+        self.reach |= place;
+    }
+}
 
 impl Default for Bases {
     fn default() -> Self {
@@ -50,34 +70,41 @@ pub(super) fn inverse(across: usize, down: usize) -> Option<Inverse> {
 
 fn block<const ACROSS: usize, const DOWN: usize>(
     bases: &Bases,
-    coefficients: &[f32; 64],
+    coefficients: &Coefficients,
     pixels: &mut [u8],
     line: usize,
 ) {
     let across = &bases.0[ACROSS.trailing_zeros() as usize];
     let down = &bases.0[DOWN.trailing_zeros() as usize];
+    let lines = DOWN.min(coefficients.reach / 8 + 1);
+    let filled = ACROSS.min(coefficients.reach % 8 + 1);
     let mut columns = [[0.0_f32; ACROSS]; DOWN];
-    for k in 0..DOWN {
-        let from: &[f32; ACROSS] = coefficients[8 * k..8 * k + ACROSS]
-            .try_into()
-            .expect("ACROSS");
-        for (i, to) in columns.iter_mut().enumerate() {
+    for (from, down) in coefficients.values.chunks_exact(8).zip(down).take(lines) {
+        let from: &[f32; ACROSS] = from[..ACROSS].try_into().expect("ACROSS");
+        for (to, basis) in columns.iter_mut().zip(down) {
             for (to, from) in to.iter_mut().zip(from) {
-                *to += down[k][i] * from;
+                *to += basis * from;
             }
         }
     }
     for (y, column) in columns.iter().enumerate() {
-        let mut sums = [128.5_f32; ACROSS];
-        for (k, value) in column.iter().enumerate() {
+        let mut sums = [128.0_f32; ACROSS];
+        for (k, value) in column.iter().enumerate().take(filled) {
             for (sum, basis) in sums.iter_mut().zip(&across[k]) {
                 *sum += basis * value;
             }
         }
         let to = &mut pixels[y * line..y * line + ACROSS];
         for (to, sum) in to.iter_mut().zip(sums) {
-            // Saturating.
-            *to = sum as u8;
+            *to = level(sum);
         }
     }
+}
+
+/// To the nearest level, four at a time. `sum as u8`, which minds what is no number, goes one by one: a picture of 1024×768
+/// at a half then takes 3.0 ms instead of 2.7.
+fn level(sum: f32) -> u8 {
+    // From here on a float's last bit counts ones.
+    const ONES: f32 = (1 << 23) as f32;
+    (sum.clamp(0.0, 255.0) + ONES).to_bits() as u8
 }

@@ -19,6 +19,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lcl_schemas::outcome::Outcome;
@@ -33,6 +34,8 @@ use crate::dataset::{self, DatasetError, Others};
 use crate::durable;
 use crate::fetch::{self, Answer, Before, Came, ClientError, Limits, Validators, Web};
 use crate::hostile;
+use crate::progress::Counts;
+use crate::progress::metrics::{self, MetricsError};
 use crate::source::html;
 use crate::source::warc::{self, Found, http};
 use earlier::{Earlier, Span};
@@ -82,6 +85,9 @@ pub enum CrawlError {
     /// The HTTP client cannot be set up.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// Nobody can listen for Prometheus.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The system gives no threads.
     #[error("cannot start threads: {0}")]
     Runtime(io::Error),
@@ -247,8 +253,18 @@ impl Crawl {
             };
             self.keep(journal, &archive::head())?;
         }
+        let counts = Arc::new(Counts::default());
+        if let Some(address) = config.metrics {
+            metrics::serve(address, counts.clone()).await?;
+        }
         let begun = Instant::now();
         loop {
+            counts.set_pages(&self.crawled.pages);
+            let (waiting, slowed) = (self.frontier.waiting(), web.slowed_down());
+            counts
+                .pages_waiting
+                .store(waiting as u64, Ordering::Relaxed);
+            counts.sites_slowed.store(slowed as u64, Ordering::Relaxed);
             let batch = self.frontier.batch(BATCH, PER_DOMAIN);
             if batch.is_empty() {
                 return Ok(());

@@ -51,6 +51,7 @@ use pipeline::Pipeline;
 pub use plan::PlanError;
 use plan::{Input, Plan, Selection};
 use progress::Counts;
+pub use progress::metrics::MetricsError;
 use reader::{Reader, Reading};
 pub use report::Report;
 use stages::Stages;
@@ -83,14 +84,9 @@ pub enum IngestError {
     /// A row of the dataset cannot be read back.
     #[error(transparent)]
     Redo(#[from] redo::RedoError),
-    /// Nobody can listen there.
-    #[error("metrics: cannot listen at {address}: {source}")]
-    Metrics {
-        /// As configured.
-        address: std::net::SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// Nobody can listen for Prometheus.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The system gives no threads.
     #[error("cannot start threads: {0}")]
     Runtime(std::io::Error),
@@ -145,6 +141,7 @@ pub fn run(config: &Config) -> Result<Report, IngestError> {
     }
     plan.note_done(config, &dataset, &dataset.live_commits()?)?;
     let run = Run::new(config, &tokenizer, &dataset)?;
+    run.counts.set_pages(&pages);
     run.counts.total_bytes.store(
         plan.inputs.iter().map(|input| input.bytes).sum(),
         Ordering::Relaxed,

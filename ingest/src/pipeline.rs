@@ -45,9 +45,7 @@ impl Pipeline<'_> {
             .build()
             .map_err(IngestError::Runtime)?;
         if let Some(address) = self.config.metrics {
-            let serving = metrics::serve(address, self.counts.clone());
-            let bound = runtime.block_on(serving);
-            bound.map_err(|source| IngestError::Metrics { address, source })?;
+            runtime.block_on(metrics::serve(address, self.counts.clone()))?;
         }
         let (work_sender, work) = bounded(settings.images + settings.documents);
         let (rows_sender, rows) = bounded(settings.documents);

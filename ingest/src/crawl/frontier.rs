@@ -15,6 +15,14 @@ const MAX_URL_BYTES: usize = 2_048;
 /// Pages waiting at most, beyond what is still to be asked for: of a site without end no more is remembered.
 const MAX_WAITING: u64 = 1_000_000;
 
+/// What is no page, by how its name ends: a book with plates links to each of them, 68 requests for one page.
+const NO_PAGES: &[&str] = &[
+    "7z", "aac", "apk", "avi", "avif", "bmp", "bz2", "css", "csv", "dmg", "doc", "docx", "epub",
+    "exe", "flac", "gif", "gz", "ico", "iso", "jpeg", "jpg", "js", "json", "m4a", "mkv", "mov",
+    "mp3", "mp4", "ogg", "pdf", "png", "ppt", "pptx", "rar", "svg", "tar", "tif", "tiff", "wav",
+    "webm", "webp", "woff", "woff2", "xls", "xlsx", "xml", "xz", "zip",
+];
+
 /// A page to ask for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Target {
@@ -96,7 +104,10 @@ impl Frontier {
         let links = links.into_iter().map(|url| Target::new(url, depth + 1));
         let new = links.filter(|target| {
             let short = target.url.as_str().len() <= MAX_URL_BYTES;
-            short && self.within(&target.url) && !self.seen.contains(&hash(&target.url))
+            short
+                && may_be_a_page(&target.url)
+                && self.within(&target.url)
+                && !self.seen.contains(&hash(&target.url))
         });
         let mut new: Vec<_> = new.take(room).collect();
         new.retain(|target| self.seen.insert(hash(&target.url)));
@@ -202,6 +213,15 @@ pub(crate) fn followed(page: HtmlPage, headers: &[String], agent: &str) -> Vec<U
         .collect()
 }
 
+fn may_be_a_page(url: &Url) -> bool {
+    let name = url.path().rsplit('/').next().unwrap_or_default();
+    let ending = name
+        .rsplit_once('.')
+        .map(|(_, ending)| ending.to_ascii_lowercase());
+    // `File:Harbour.jpg` is a wiki's page about a file.
+    name.contains(':') || ending.is_none_or(|ending| !NO_PAGES.contains(&ending.as_str()))
+}
+
 fn folder(url: &Url) -> String {
     let text = url.as_str().split(['?', '#']).next().unwrap_or_default();
     let end = text.rfind('/').map_or(text.len(), |slash| slash + 1);
@@ -261,6 +281,23 @@ mod tests {
         ] {
             assert_eq!(new(&mut frontier(scope, 9), &links), links[..within]);
         }
+    }
+
+    #[test]
+    fn links_to_files_that_are_no_pages_are_not_followed() {
+        let pages = [
+            "http://a.example.org/v1.2",
+            "http://a.example.org/wiki/File:Harbour.jpg",
+            "http://a.example.org/show?file=plate.jpg",
+        ];
+        let links = [
+            &pages[..],
+            &[
+                "http://a.example.org/Plate.JPG",
+                "http://a.example.org/x.pdf?y",
+            ],
+        ];
+        assert_eq!(new(&mut frontier(Scope::Host, 9), &links.concat()), pages);
     }
 
     #[test]

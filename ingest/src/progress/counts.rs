@@ -20,6 +20,9 @@ pub(crate) struct Counts {
     documents: AtomicU64,
     bytes: AtomicU64,
     images: Mutex<BTreeMap<Outcome, u64>>,
+    /// Of a crawl.
+    pages: Mutex<BTreeMap<Outcome, u64>>,
+    pub(crate) pages_waiting: AtomicU64,
     /// Stored images at past moments, the oldest first.
     recent: Mutex<VecDeque<(Instant, u64)>>,
     history: Mutex<History>,
@@ -38,6 +41,8 @@ impl Default for Counts {
             documents: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             images: Mutex::default(),
+            pages: Mutex::default(),
+            pages_waiting: AtomicU64::new(0),
             recent: Mutex::default(),
             history: Mutex::default(),
             read_bytes: AtomicU64::new(0),
@@ -59,6 +64,14 @@ impl Counts {
     pub(crate) fn add_image(&self, outcome: &Outcome) {
         let mut images = self.images.lock().expect("no holder panics");
         *images.entry(outcome.clone()).or_default() += 1;
+    }
+
+    /// What a crawl has come to so far.
+    pub(crate) fn set_pages(&self, pages: &BTreeMap<Outcome, u64>) {
+        self.pages
+            .lock()
+            .expect("no holder panics")
+            .clone_from(pages);
     }
 
     pub(crate) fn add_request(&self, request: &Request) {
@@ -96,6 +109,8 @@ impl Counts {
             documents: self.documents.load(Ordering::Relaxed),
             images_per_second: self.rate(stored),
             images,
+            pages: self.pages.lock().expect("no holder panics").clone(),
+            pages_waiting: self.pages_waiting.load(Ordering::Relaxed),
             fetched_bytes: self.bytes(),
             sites_slowed: self.sites_slowed.load(Ordering::Relaxed),
             memory_bytes: resident(),

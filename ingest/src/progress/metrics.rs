@@ -1,5 +1,6 @@
 //! How a run stands, as Prometheus reads it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -19,9 +20,20 @@ use crate::fetch::log;
 
 const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// Nobody can listen there.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics: cannot listen at {address}: {source}")]
+pub struct MetricsError {
+    /// As configured.
+    address: SocketAddr,
+    /// What the system said.
+    source: std::io::Error,
+}
+
 /// Answers `GET /metrics` at `address` until the runtime ends.
-pub(crate) async fn serve(address: SocketAddr, counts: Arc<Counts>) -> std::io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
+pub(crate) async fn serve(address: SocketAddr, counts: Arc<Counts>) -> Result<(), MetricsError> {
+    let bound = TcpListener::bind(address).await;
+    let listener = bound.map_err(|source| MetricsError { address, source })?;
     let answer = move || async move { ([(CONTENT_TYPE, TEXT)], text(&counts.snapshot())) };
     tokio::spawn(async move {
         let routes = Router::new().route("/metrics", get(answer));
@@ -31,20 +43,25 @@ pub(crate) async fn serve(address: SocketAddr, counts: Arc<Counts>) -> std::io::
     Ok(())
 }
 
+fn by_outcome(counts: &BTreeMap<Outcome, u64>) -> Family<Vec<(String, String)>, Counter> {
+    let family = Family::default();
+    for (outcome, count) in counts {
+        let labels = vec![
+            ("outcome".to_owned(), outcome.to_string()),
+            ("class".to_owned(), log::class(outcome).to_owned()),
+        ];
+        let counter: &Counter = &family.get_or_create(&labels);
+        counter.inc_by(*count);
+    }
+    family
+}
+
 fn text(snapshot: &Snapshot) -> String {
     let mut registry = Registry::with_prefix("lcl_ingest");
-    let images = Family::<Vec<(String, String)>, Counter>::default();
-    for (outcome, count) in &snapshot.images {
-        let labels = |outcome: &Outcome| {
-            let class = log::class_name(outcome.class());
-            vec![
-                ("outcome".to_owned(), outcome.to_string()),
-                ("class".to_owned(), class.to_owned()),
-            ]
-        };
-        images.get_or_create(&labels(outcome)).inc_by(*count);
-    }
+    let images = by_outcome(&snapshot.images);
     registry.register("images", "Images by what became of them", images);
+    let pages = by_outcome(&snapshot.pages);
+    registry.register("pages", "A crawl's pages by what became of them", pages);
     for (name, help, count) in [
         ("documents", "Records done with", snapshot.documents),
         (
@@ -58,6 +75,11 @@ fn text(snapshot: &Snapshot) -> String {
         registry.register(name, help, counter);
     }
     for (name, help, value) in [
+        (
+            "pages_waiting",
+            "Pages that a crawl has still to ask for",
+            Some(snapshot.pages_waiting as f64),
+        ),
         (
             "sites_slowed",
             "Sites asked more slowly than allowed",
@@ -83,4 +105,24 @@ fn text(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     encode(&mut text, &registry).expect("a string takes any text");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_and_pages_are_counted_by_outcome_and_class() {
+        let counts = Counts::default();
+        counts.add_image(&Outcome::Stored);
+        counts.set_pages(&BTreeMap::from([(Outcome::Http(404), 3)]));
+        let text = text(&counts.snapshot());
+        for line in [
+            r#"lcl_ingest_images_total{outcome="stored",class="stored"} 1"#,
+            r#"lcl_ingest_pages_total{outcome="http_404",class="fetch"} 3"#,
+            "lcl_ingest_pages_waiting 0.0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+    }
 }

@@ -16,6 +16,9 @@ pub(crate) struct Snapshot {
     pub(crate) seconds: f64,
     pub(crate) documents: u64,
     pub(crate) images: BTreeMap<Outcome, u64>,
+    /// Of a crawl.
+    pub(crate) pages: BTreeMap<Outcome, u64>,
+    pub(crate) pages_waiting: u64,
     /// Stored, over the last half minute.
     pub(crate) images_per_second: f64,
     /// Of stored images.

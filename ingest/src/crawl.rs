@@ -37,7 +37,7 @@ use crate::hostile;
 use crate::progress::Counts;
 use crate::progress::metrics::{self, MetricsError};
 use crate::source::html;
-use crate::source::warc::{self, Found, http};
+use crate::source::warc::{self, Found, Kind, http};
 use earlier::{Earlier, Span};
 use frontier::{Frontier, Target};
 
@@ -231,6 +231,10 @@ impl Crawl {
     }
 
     async fn go_on(&mut self, config: &Config, seeds: &[Url]) -> Result<(), CrawlError> {
+        let counts = Arc::new(Counts::default());
+        if let Some(address) = config.metrics {
+            metrics::serve(address, counts.clone()).await?;
+        }
         let mut config = config.clone();
         let delay = &mut config.fetch.min_delay_s;
         *delay = delay.max(config.crawl.delay_s);
@@ -252,10 +256,6 @@ impl Crawl {
                 links: links.collect(),
             };
             self.keep(journal, &archive::head())?;
-        }
-        let counts = Arc::new(Counts::default());
-        if let Some(address) = config.metrics {
-            metrics::serve(address, counts.clone()).await?;
         }
         let begun = Instant::now();
         loop {
@@ -533,11 +533,19 @@ impl Reading {
         let Ok(Some(Found::Record(record))) = warc::parse(&member, warc::Limits::default()) else {
             return None;
         };
-        let url = Url::parse(record.target_uri.as_deref()?).ok()?;
+        let at = Url::parse(record.target_uri.as_deref()?).ok()?;
+        let whole = record.kind == Kind::Response && record.fault.is_none();
+        // A journal and an archive that do not belong together would bring another page.
+        if !whole || at != self.earlier.before(url)?.at {
+            return None;
+        }
         let response = http::response(&record.block?, http::BodyLimits::default()).ok()?;
+        if response.fault.is_some() {
+            return None;
+        }
         let headers = &response.headers;
         let robots: Vec<_> = headers.all("x-robots-tag").map(str::to_owned).collect();
-        let links = self.links(&url, headers.get("content-type"), &robots, &response.body);
+        let links = self.links(&at, headers.get("content-type"), &robots, &response.body);
         Some((member, links))
     }
 

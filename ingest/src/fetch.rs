@@ -22,11 +22,13 @@ use lcl_schemas::outcome::Outcome;
 
 use crate::config::Config;
 use crate::draft::Locator;
+use crate::hostile;
 use crate::source::records::Raw;
 use crate::source::warc::cdx::CdxEntry;
 pub use client::ClientError;
 pub(crate) use client::{Answer, Before, Came, Web};
 pub use earlier::EarlierError;
+pub(crate) use earlier::check as check_earlier;
 pub(crate) use limits::{Body, Limits, kib};
 use log::Request;
 pub(crate) use log::Validators;
@@ -130,8 +132,9 @@ impl Fetcher {
                 Ok(Came::Unchanged) => {}
             }
             let (earlier, url) = (earlier.clone(), url.to_owned());
-            let read = tokio::task::spawn_blocking(move || earlier.image(&url));
-            if let Some(stored) = read.await.expect("reading rows does not panic") {
+            let read = move || hostile::guarded(|| earlier.image(&url));
+            let read = tokio::task::spawn_blocking(read).await;
+            if let Some(stored) = read.expect("panics are caught within").flatten() {
                 return (Ok(Got::AsBefore(Box::new(stored))), request);
             }
             // It has been taken out of the earlier dataset meanwhile: then it is asked for as if it never had been there.

@@ -130,15 +130,12 @@ pub fn run(config: &Config) -> Result<Report, IngestError> {
     let tokenizer = config.load_tokenizer()?;
     let mut pages = BTreeMap::new();
     if config.source == SourceKind::Crawl {
-        Dataset::open(config, &tokenizer)?;
+        inherit(config, &Dataset::open(config, &tokenizer)?)?;
         pages = crawl::run(config)?.pages;
     }
     let mut plan = Plan::of(config)?;
     let dataset = Dataset::open(config, &tokenizer)?;
-    if let Some(since) = &config.since {
-        // Who has opted out of the earlier dataset has not opted into this one.
-        redo::List::of_dataset(since)?.remember(&dataset)?;
-    }
+    inherit(config, &dataset)?;
     plan.note_done(config, &dataset, &dataset.live_commits()?)?;
     let run = Run::new(config, &tokenizer, &dataset)?;
     run.counts.set_pages(&pages);
@@ -201,6 +198,16 @@ pub fn run_unit(unit: &Unit, config: &Config) -> Result<Commit, IngestError> {
             detail: detail.unwrap_or_else(|| "it has no such unit".into()),
         }
     })
+}
+
+/// Checks that there is an earlier dataset of use, before anything is asked for; who has opted out of it has not opted into
+/// this one.
+fn inherit(config: &Config, dataset: &Dataset) -> Result<(), IngestError> {
+    if let Some(since) = &config.since {
+        fetch::check_earlier(since, config.image_size).map_err(FetcherError::from)?;
+        redo::List::of_dataset(since)?.remember(dataset)?;
+    }
+    Ok(())
 }
 
 /// What a run counts, beside what it works with.

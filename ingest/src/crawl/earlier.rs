@@ -47,7 +47,7 @@ impl Earlier {
                     let (Some(span), Some(Ok(at))) = (asked.record, at) else {
                         continue;
                     };
-                    if asked.validators.is_empty() {
+                    if !asked.validators.can_be_sent() {
                         continue;
                     }
                     let page = Page {
@@ -78,7 +78,11 @@ impl Earlier {
         let mut record = Vec::new();
         file.take(page.span.length.min(MAX_RECORD_BYTES))
             .read_to_end(&mut record)?;
-        Ok(record)
+        // Part of a record would spoil all that is archived behind it.
+        match record.len() as u64 == page.span.length {
+            true => Ok(record),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 }
 

@@ -17,10 +17,10 @@ const MAX_WAITING: u64 = 1_000_000;
 
 /// What is no page, by how its name ends: a book with plates links to each of them, 68 requests for one page.
 const NO_PAGES: &[&str] = &[
-    "7z", "aac", "apk", "avi", "avif", "bmp", "bz2", "css", "csv", "dmg", "doc", "docx", "epub",
-    "exe", "flac", "gif", "gz", "ico", "iso", "jpeg", "jpg", "js", "json", "m4a", "mkv", "mov",
-    "mp3", "mp4", "ogg", "pdf", "png", "ppt", "pptx", "rar", "svg", "tar", "tif", "tiff", "wav",
-    "webm", "webp", "woff", "woff2", "xls", "xlsx", "xml", "xz", "zip",
+    "7z", "aac", "apk", "avi", "avif", "bmp", "bz2", "dmg", "doc", "docx", "epub", "exe", "flac",
+    "gif", "gz", "ico", "iso", "jpeg", "jpg", "m4a", "mkv", "mov", "mp3", "mp4", "ogg", "pdf",
+    "png", "ppt", "pptx", "rar", "svg", "tar", "tif", "tiff", "wav", "webm", "webp", "woff",
+    "woff2", "xls", "xlsx", "xz", "zip",
 ];
 
 /// A page to ask for.
@@ -219,7 +219,9 @@ fn may_be_a_page(url: &Url) -> bool {
         .rsplit_once('.')
         .map(|(_, ending)| ending.to_ascii_lowercase());
     // `File:Harbour.jpg` is a wiki's page about a file.
-    name.contains(':') || ending.is_none_or(|ending| !NO_PAGES.contains(&ending.as_str()))
+    name.contains(':')
+        || name.contains("%3A")
+        || ending.is_none_or(|ending| !NO_PAGES.contains(&ending.as_str()))
 }
 
 fn folder(url: &Url) -> String {

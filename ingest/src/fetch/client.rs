@@ -432,10 +432,7 @@ impl Web {
                 .get(name)
                 .and_then(|value| value.to_str().ok())
         };
-        request.validators = Validators {
-            etag: header(ETAG).map(str::to_owned),
-            last_modified: header(LAST_MODIFIED).map(str::to_owned),
-        };
+        request.validators = Validators::of(header(ETAG), header(LAST_MODIFIED));
         let announced: Option<u64> = header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
         let (max, whole) = match want {
             Want::Image => (self.settings.max_bytes, true),

@@ -4,7 +4,7 @@
 //! request logs ─► validators by URL ─┐
 //! rows, without pixels ─► places ────┴─► known ─► If-None-Match ─► 304 ─► the row's image, as it was stored
 //! ```
-//! An image takes about 150 bytes of memory here, its bytes none: they are read where they lie.
+//! An image takes about 250 bytes of memory here, its bytes none: they are read where they lie.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -71,6 +71,7 @@ pub(super) struct Earlier {
 }
 
 /// What a log says of an image that was had.
+#[derive(Clone)]
 struct Logged {
     validators: Validators,
     /// Where redirects had led, if to somewhere else.
@@ -80,6 +81,7 @@ struct Logged {
 /// An image that can be asked about.
 struct Known {
     logged: Logged,
+    sha256: String,
     at: At,
 }
 
@@ -91,17 +93,23 @@ struct At {
     place: u32,
 }
 
+/// What the dataset at `root` says of itself, if its images are `image_size`.
+pub(crate) fn check(root: &Path, image_size: u32) -> Result<Header, EarlierError> {
+    let header = dataset::header(root)?;
+    match header.image_size == image_size {
+        true => Ok(header),
+        false => Err(EarlierError::Size {
+            path: root.to_owned(),
+            theirs: header.image_size,
+            ours: image_size,
+        }),
+    }
+}
+
 impl Earlier {
     /// Of the dataset at `root`, whose images have to be `image_size`.
     pub(super) fn open(root: &Path, image_size: u32) -> Result<Self, EarlierError> {
-        let header = dataset::header(root)?;
-        if header.image_size != image_size {
-            return Err(EarlierError::Size {
-                path: root.to_owned(),
-                theirs: header.image_size,
-                ours: image_size,
-            });
-        }
+        let header = check(root, image_size)?;
         let mut earlier = Self {
             root: root.to_owned(),
             header,
@@ -117,7 +125,8 @@ impl Earlier {
         Ok(earlier)
     }
 
-    /// Finds where in a shard the images lie that a log speaks of. One that lies twice is the same: the first will do.
+    /// Finds where in a shard the images lie that a log speaks of. A URL that gave several images is asked for anew: nobody
+    /// knows which of them its server would call unchanged.
     fn add(&mut self, file: String, logged: &mut HashMap<u64, Logged>) -> Result<(), EarlierError> {
         let shard = self.shards.len() as u32;
         let rows = redo::read(
@@ -130,13 +139,21 @@ impl Earlier {
         for rows in rows {
             for found in rows? {
                 for (place, part) in found.document.places.iter().enumerate() {
-                    let Some(url) = url_of_stored(part) else {
+                    let Some((url, sha256)) = stored(part) else {
                         continue;
                     };
-                    if let Some(logged) = logged.remove(&hash(url)) {
+                    if let Some(known) = self.images.get_mut(&hash(url)) {
+                        if known.sha256 != sha256 {
+                            known.logged.validators = Validators::default();
+                        }
+                    } else if let Some(logged) = logged.remove(&hash(url)) {
                         let place = place as u32;
-                        let at = At { shard, row, place };
-                        self.images.insert(hash(url), Known { logged, at });
+                        let known = Known {
+                            logged,
+                            sha256: sha256.to_owned(),
+                            at: At { shard, row, place },
+                        };
+                        self.images.insert(hash(url), known);
                     }
                 }
                 row += 1;
@@ -149,18 +166,19 @@ impl Earlier {
     /// By what to ask for `url`, if it was had.
     pub(super) fn before(&self, url: &str) -> Option<Before> {
         let known = &self.images.get(&hash(url))?.logged;
-        Some(Before {
+        let at = Url::parse(known.at.as_deref().unwrap_or(url)).ok()?;
+        known.validators.can_be_sent().then(|| Before {
             validators: known.validators.clone(),
-            at: Url::parse(known.at.as_deref().unwrap_or(url)).ok()?,
+            at,
         })
     }
 
     /// The image of `url`, as it was stored; `None` where it can no longer be read.
     pub(super) fn image(&self, url: &str) -> Option<StoredImage> {
-        let at = self.images.get(&hash(url))?.at;
-        let mut document = self.row(at).ok()??.document;
-        let place = at.place as usize;
-        let same = url_of_stored(document.places.get(place)?) == Some(url);
+        let known = self.images.get(&hash(url))?;
+        let mut document = self.row(known.at).ok()??.document;
+        let place = known.at.place as usize;
+        let same = stored(document.places.get(place)?) == Some((url, known.sha256.as_str()));
         match document.places.swap_remove(place) {
             Place::Image(image) if same => image.stored,
             _ => None,
@@ -208,17 +226,17 @@ impl Earlier {
     }
 }
 
-fn url_of_stored(place: &Place) -> Option<&str> {
+/// A stored image's URL and hash.
+fn stored(place: &Place) -> Option<(&str, &str)> {
     match place {
-        Place::Image(image) => image.url.as_deref().filter(|_| image.stored.is_some()),
+        Place::Image(image) => Some((image.url.as_deref()?, &image.stored.as_ref()?.sha256)),
         Place::Text(_) => None,
     }
 }
 
-/// What all logs say of images that were had: the last word of each.
+/// What all logs say of images that were had.
 fn logged(folder: &Path) -> Result<HashMap<u64, Logged>, EarlierError> {
-    let mut logged = HashMap::new();
-    // In the order of units and generations.
+    let mut logged: HashMap<u64, Logged> = HashMap::new();
     for path in dataset::files(folder, ".parquet")? {
         let of_log = |source| EarlierError::Log {
             path: path.clone(),
@@ -229,13 +247,19 @@ fn logged(folder: &Path) -> Result<HashMap<u64, Logged>, EarlierError> {
         for batch in reader.build().map_err(of_log)? {
             let batch = batch.map_err(|error| of_log(error.into()))?;
             for request in log::from_arrow(&batch) {
-                if request.outcome == Outcome::Stored && !request.validators.is_empty() {
+                if request.outcome == Outcome::Stored && request.validators.can_be_sent() {
                     let at = request.final_url.filter(|at| *at != request.url);
                     let found = Logged {
                         validators: request.validators,
                         at: at.map(String::into_boxed_str),
                     };
-                    logged.insert(hash(&request.url), found);
+                    let known = logged
+                        .entry(hash(&request.url))
+                        .or_insert_with(|| found.clone());
+                    // As above: several versions are none.
+                    if known.validators != found.validators {
+                        known.validators = Validators::default();
+                    }
                 }
             }
         }

@@ -23,7 +23,25 @@ pub(crate) struct Validators {
     pub(crate) last_modified: Option<String>,
 }
 
+/// Longer ones cost more than they save, and servers refuse headers of 8 kB in all.
+const MAX_VALIDATOR_BYTES: usize = 256;
+
 impl Validators {
+    /// What a server said, if it is short enough to be said back.
+    pub(crate) fn of(etag: Option<&str>, last_modified: Option<&str>) -> Self {
+        let short = |text: &str| (text.len() <= MAX_VALIDATOR_BYTES).then(|| text.to_owned());
+        Self {
+            etag: etag.and_then(short),
+            last_modified: last_modified.and_then(short),
+        }
+    }
+
+    /// Whether there is something to ask by.
+    pub(crate) fn can_be_sent(&self) -> bool {
+        let mut said = self.etag.iter().chain(&self.last_modified);
+        !self.is_empty() && said.all(|text| text.len() <= MAX_VALIDATOR_BYTES)
+    }
+
     /// Whether there is nothing to ask by.
     pub(crate) fn is_empty(&self) -> bool {
         self.etag.is_none() && self.last_modified.is_none()

@@ -342,7 +342,6 @@ fn what_an_earlier_dataset_no_longer_has_is_fetched_and_what_was_opted_out_of_it
         Some(1),
         "rows that cannot be read are an error"
     );
-    bench.commits("old");
     std::fs::remove_dir_all(bench.path("old/_commits")).expect("there");
     std::fs::create_dir(bench.path("old/_commits")).expect("writable");
     crawl(&bench, &seed, "newer", &["--since=old"]);

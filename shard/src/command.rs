@@ -1,0 +1,57 @@
+//! A subcommand a file: its arguments, and what it does with them.
+
+mod packing;
+mod serve;
+mod simulate;
+mod sql;
+mod stats;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Sql(sql::Sql),
+    Stats(stats::Stats),
+    Simulate(simulate::Simulate),
+    Packing(packing::Packing),
+    Serve(serve::Serve),
+}
+
+impl Command {
+    /// Does what was asked; the answer goes to `out`.
+    pub(crate) fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Sql(sql) => sql.run(out),
+            Self::Stats(stats) => stats.run(out),
+            Self::Simulate(simulate) => simulate.run(out),
+            Self::Packing(packing) => packing.run(out),
+            Self::Serve(serve) => serve.run(),
+        }?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What asynchronous work runs on.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+}
+
+/// What was found, for people or as JSON.
+fn show<T: serde::Serialize + std::fmt::Display>(
+    found: &T,
+    json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    if json {
+        serde_json::to_writer_pretty(&mut *out, found)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{found}")?;
+    }
+    Ok(())
+}

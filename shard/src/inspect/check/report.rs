@@ -316,3 +316,24 @@ impl fmt::Display for Repaired {
         writeln!(f, "looked at again:")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_the_list_faults_are_counted_and_the_first_by_place_are_listed() {
+        let ledger = Ledger::default();
+        for row in (0..2 * LISTED as u32).rev() {
+            let fault = Fault::new(Kind::Row, "part.parquet", "torn", "mend it");
+            ledger.fault(fault.in_group(0).in_row(row, "a\u{1b}[2J"));
+        }
+        let report = ledger.into_report(PathBuf::new(), Depth::Rows, Checked::default());
+        assert_eq!((report.total(), report.faults.len()), (2000, LISTED));
+        assert_eq!(report.faults.last().and_then(|fault| fault.row), Some(999));
+        let text = report.to_string();
+        assert!(text.contains("part.parquet, row group 0, row 0 (a\\u{1b}[2J): torn\n"));
+        assert!(text.contains("… and 1000 more\n"), "{text}");
+        assert_eq!(text.matches("mend it").count(), 1);
+    }
+}

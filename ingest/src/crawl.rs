@@ -23,6 +23,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lcl_schemas::outcome::Outcome;
+use lcl_schemas::write::durable;
 use reqwest::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -31,7 +32,6 @@ use url::Url;
 
 use crate::config::{Config, ProgressMode};
 use crate::dataset::{self, DatasetError, Others};
-use crate::durable;
 use crate::fetch::{self, Answer, Before, Came, ClientError, Limits, Validators, Web};
 use crate::hostile;
 use crate::progress::Counts;

@@ -11,13 +11,13 @@ use lcl_schemas::dataset::{Commit, FETCH_DIR, FORMAT, Fault};
 use lcl_schemas::document::Place;
 use lcl_schemas::outcome::{DocumentOutcome, Outcome};
 use lcl_schemas::row::Row;
+use lcl_schemas::write::shard_file::ShardFile;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 
 use crate::dataset::{Dataset, DatasetError, zstd};
 use crate::fetch::log::{self, Request};
 use crate::progress::Counts;
-use crate::shard_file::ShardFile;
 use crate::stages::{Stage, Stages};
 use crate::unit::{Carried, End, Item, UnitInfo, What};
 

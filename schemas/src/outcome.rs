@@ -206,6 +206,8 @@ pub enum DocumentOutcome {
     OptedOut,
     /// Nested or branched beyond what is looked at.
     TooComplex,
+    /// It was written, and what was written is damaged: a repair left it out.
+    Damaged,
 }
 
 impl DocumentOutcome {
@@ -221,6 +223,7 @@ impl DocumentOutcome {
             Self::NotFetched => "not_fetched",
             Self::OptedOut => "opted_out",
             Self::TooComplex => "too_complex",
+            Self::Damaged => "damaged",
         }
     }
 }

@@ -5,6 +5,7 @@ mod serve;
 mod simulate;
 mod sql;
 mod stats;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ pub(crate) enum Command {
     Simulate(simulate::Simulate),
     Packing(packing::Packing),
     Serve(serve::Serve),
+    Verify(verify::Verify),
 }
 
 impl Command {
@@ -29,6 +31,7 @@ impl Command {
             Self::Simulate(simulate) => simulate.run(out),
             Self::Packing(packing) => packing.run(out),
             Self::Serve(serve) => serve.run(),
+            Self::Verify(verify) => return verify.run(out),
         }?;
         Ok(ExitCode::SUCCESS)
     }

@@ -19,6 +19,7 @@ Examples:
   lcl-shard stats dataset
   lcl-shard sql dataset \"SELECT outcome, count(*) FROM images GROUP BY outcome ORDER BY 2 DESC\"
   lcl-shard sql dataset \"SELECT id, n_tokens, n_images FROM documents ORDER BY n_tokens DESC LIMIT 5\" --format csv
+  lcl-shard verify dataset --deep
   lcl-shard simulate dataset --ranks 4
   lcl-shard serve serve.toml --listen 127.0.0.1:7070
 

@@ -151,7 +151,7 @@ pub(crate) fn colour(d: usize, p: usize) -> [u8; 3] {
     [(d % 256) as u8, (d / 256) as u8, p as u8]
 }
 
-fn stored(d: usize, p: usize) -> StoredImage {
+pub(crate) fn stored(d: usize, p: usize) -> StoredImage {
     let mut png = Cursor::new(Vec::new());
     RgbImage::from_pixel(10, 8, Rgb(colour(d, p)))
         .write_to(&mut png, ImageFormat::Png)

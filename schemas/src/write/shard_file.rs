@@ -6,8 +6,6 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use lcl_schemas::dataset::{RowGroupEntry, ShardEntry};
-use lcl_schemas::row::{self, IMAGE_BYTES_PATH, Row};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
@@ -15,18 +13,24 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 
-use crate::dataset::{DatasetError, zstd};
-use crate::durable::Scratch;
+use super::dataset::{DatasetError, zstd};
+use super::durable::Scratch;
+use crate::dataset::{RowGroupEntry, ShardEntry};
+use crate::row::{self, IMAGE_BYTES_PATH, Row};
 
 /// A shard being written.
-pub(crate) struct ShardFile {
+pub struct ShardFile {
     writer: ArrowWriter<Hashed>,
     folder: PathBuf,
     groups: Vec<RowGroupEntry>,
 }
 
 impl ShardFile {
-    pub(crate) fn new(folder: &Path) -> Result<Self, DatasetError> {
+    /// An empty one in `folder`.
+    ///
+    /// # Errors
+    /// [`DatasetError::Io`], [`DatasetError::Parquet`].
+    pub fn new(folder: &Path) -> Result<Self, DatasetError> {
         let scratch = Scratch::new(folder).map_err(|source| DatasetError::Io {
             path: folder.to_owned(),
             source,
@@ -45,7 +49,10 @@ impl ShardFile {
     }
 
     /// Writes `rows` as one row group.
-    pub(crate) fn write(&mut self, rows: &[Row]) -> Result<(), DatasetError> {
+    ///
+    /// # Errors
+    /// [`DatasetError::Parquet`].
+    pub fn write(&mut self, rows: &[Row]) -> Result<(), DatasetError> {
         let written = self
             .writer
             .write(&row::to_arrow(rows))
@@ -62,12 +69,15 @@ impl ShardFile {
     }
 
     /// Bytes so far.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.writer.bytes_written()
     }
 
     /// Closes it and names it by its content: `part-<unit>-<index>-<8 hex digits>.parquet`.
-    pub(crate) fn finish(mut self, unit: &str, index: usize) -> Result<ShardEntry, DatasetError> {
+    ///
+    /// # Errors
+    /// [`DatasetError::Io`], [`DatasetError::Parquet`].
+    pub fn finish(mut self, unit: &str, index: usize) -> Result<ShardEntry, DatasetError> {
         for (entry, group) in self.groups.iter_mut().zip(self.writer.flushed_row_groups()) {
             entry.bytes = group.compressed_size() as u64;
         }
@@ -140,10 +150,6 @@ impl Write for Hashed {
 mod tests {
     use std::fs::File;
 
-    use lcl_schemas::document::{Document, Image, Place, StoredImage};
-    use lcl_schemas::layout::{Layout, PlaceTokens};
-    use lcl_schemas::outcome::Outcome;
-    use lcl_schemas::vocabulary::Vocabulary;
     use parquet::arrow::arrow_reader::{
         ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
     };
@@ -151,6 +157,10 @@ mod tests {
     use parquet::file::metadata::PageIndexPolicy;
 
     use super::*;
+    use crate::document::{Document, Image, Place, StoredImage};
+    use crate::layout::{Layout, PlaceTokens};
+    use crate::outcome::Outcome;
+    use crate::vocabulary::Vocabulary;
 
     fn document(index: u8) -> Row {
         let image = |bytes: usize| {

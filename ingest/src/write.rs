@@ -22,7 +22,7 @@ use crate::stages::{Stage, Stages};
 use crate::unit::{Carried, End, Item, UnitInfo, What};
 
 /// Most rows in a row group.
-const GROUP_ROWS: usize = 256;
+pub(crate) const GROUP_ROWS: usize = 256;
 /// Most bytes in a row group that has more than one row.
 const GROUP_BYTES: usize = 32 << 20;
 /// A shard of at least this many bytes is closed.

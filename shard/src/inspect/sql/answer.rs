@@ -55,7 +55,7 @@ impl Format {
     }
 }
 
-/// Answers a query to `out`; the number of rows comes back.
+/// Answers a query to `out`; the number of rows that were written comes back.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -88,6 +88,9 @@ pub(super) async fn write(
         if writer.is_full() {
             break;
         }
+    }
+    if let Writer::Table(printed) = &writer {
+        rows = printed.rows();
     }
     out.write_all(&writer.finish()?)?;
     Ok(rows)

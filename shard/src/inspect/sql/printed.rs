@@ -37,6 +37,11 @@ impl Printed {
         Ok(())
     }
 
+    /// Rows that are shown.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows.min(MAX_ROWS) as u64
+    }
+
     /// Whether more rows would not be shown.
     pub(super) fn is_full(&self) -> bool {
         self.rows > MAX_ROWS

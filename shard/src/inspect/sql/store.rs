@@ -118,7 +118,7 @@ impl Files {
 
 fn remote(url: &Url) -> Result<Arc<dyn ObjectStore>> {
     let (scheme, path) = ObjectStoreScheme::parse(url)?;
-    // Of a shard a request is lost now and then; who asks waits for an answer and has mistyped the host more often than not.
+    // Enough for a request that is lost now and then; whoever mistyped the host is told so in half a minute, not in three.
     let retry = RetryConfig {
         max_retries: 4,
         retry_timeout: Duration::from_secs(30),

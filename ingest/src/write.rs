@@ -11,7 +11,7 @@ use lcl_schemas::dataset::{Commit, FETCH_DIR, FORMAT, Fault};
 use lcl_schemas::document::Place;
 use lcl_schemas::outcome::{DocumentOutcome, Outcome};
 use lcl_schemas::row::Row;
-use lcl_schemas::write::shard_file::ShardFile;
+use lcl_schemas::write::shard_file::{GROUP_ROWS, ShardFile};
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 
@@ -21,8 +21,6 @@ use crate::progress::Counts;
 use crate::stages::{Stage, Stages};
 use crate::unit::{Carried, End, Item, UnitInfo, What};
 
-/// Most rows in a row group.
-const GROUP_ROWS: usize = 256;
 /// Most bytes in a row group that has more than one row.
 const GROUP_BYTES: usize = 32 << 20;
 /// A shard of at least this many bytes is closed.

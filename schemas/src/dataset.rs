@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type, UInt64Type};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, UInt32Type, UInt64Type};
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{DocumentOutcome, Outcome};
@@ -384,6 +384,26 @@ pub fn manifest_schema() -> SchemaRef {
         field("bytes", DataType::UInt64),
         field("tokens", DataType::UInt64),
         field("images", DataType::UInt64),
+    ]))
+}
+
+/// The Arrow schema of a request log: one row for each image asked for, redirects and further tries included. Older logs
+/// lack some of the columns.
+pub fn fetch_schema() -> SchemaRef {
+    let field = |name, kind| Field::new(name, kind, true);
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    Arc::new(Schema::new(vec![
+        field("url", DataType::Utf8),
+        field("final_url", DataType::Utf8),
+        field("class", DataType::Utf8),
+        field("outcome", DataType::Utf8),
+        field("status", DataType::UInt16),
+        field("detail", DataType::Utf8),
+        field("ms", DataType::UInt64),
+        field("bytes", DataType::UInt64),
+        field("etag", DataType::Utf8),
+        field("last_modified", DataType::Utf8),
+        field("time", utc),
     ]))
 }
 

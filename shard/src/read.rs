@@ -430,8 +430,17 @@ fn read_manifest(folder: &Path, hash: &str) -> Result<Vec<ManifestRow>, ReadErro
         path: path.clone(),
         source,
     })?;
+    manifest_rows(&path, hash, bytes.into())
+}
+
+/// The rows of a manifest's file, which must have the hash that names it.
+pub(crate) fn manifest_rows(
+    path: &Path,
+    hash: &str,
+    bytes: Bytes,
+) -> Result<Vec<ManifestRow>, ReadError> {
     let damaged = |detail: String| ReadError::Manifest {
-        path: path.clone(),
+        path: path.to_owned(),
         detail,
     };
     if format!("{:x}", Sha256::digest(&bytes)) != hash {
@@ -439,7 +448,7 @@ fn read_manifest(folder: &Path, hash: &str) -> Result<Vec<ManifestRow>, ReadErro
             "its contents do not have the hash that names it".into(),
         ));
     }
-    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes))
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(|error| damaged(error.to_string()))?;
     let mut rows = Vec::new();

@@ -1,7 +1,8 @@
 //! Rows to one Parquet file.
 //!
 //! Image bytes are plain and in pages of about one document, so that a reader can take one document's pixels through the
-//! page index; everything else is zstd with statistics.
+//! page index; everything else is zstd with statistics. A Bloom filter over `id` in each row group lets a reader of one
+//! document leave the others' ids alone.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,9 @@ use super::dataset::{DatasetError, zstd};
 use super::durable::Scratch;
 use crate::dataset::{RowGroupEntry, ShardEntry};
 use crate::row::{self, IMAGE_BYTES_PATH, Row};
+
+/// Documents in a row group at most: what a filter or a stream reads at a time.
+pub const GROUP_ROWS: usize = 256;
 
 /// A shard being written.
 pub struct ShardFile {
@@ -113,6 +117,7 @@ fn refused(folder: &Path, source: ParquetError) -> DatasetError {
 }
 
 fn properties() -> WriterProperties {
+    let id = || ColumnPath::from("id");
     // From the parts: from a string it would be a path of one part, which no column has.
     let pixels = || ColumnPath::new(IMAGE_BYTES_PATH.split('.').map(str::to_owned).collect());
     zstd()
@@ -121,6 +126,10 @@ fn properties() -> WriterProperties {
         .set_column_compression(pixels(), Compression::UNCOMPRESSED)
         .set_column_dictionary_enabled(pixels(), false)
         .set_column_statistics_enabled(pixels(), EnabledStatistics::None)
+        // 512 bytes for 256 rows: two for each, and one other row group in a hundred is looked into.
+        .set_column_bloom_filter_enabled(id(), true)
+        .set_column_bloom_filter_max_ndv(id(), GROUP_ROWS as u64)
+        .set_column_bloom_filter_fpp(id(), 0.01)
         // Met by any document with an image: a page then ends with it.
         .set_column_data_page_size_limit(pixels(), 1)
         .build()
@@ -155,6 +164,10 @@ mod tests {
     };
     use parquet::basic::Encoding;
     use parquet::file::metadata::PageIndexPolicy;
+    use parquet::file::properties::ReaderProperties;
+    use parquet::file::reader::FileReader;
+    use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
+    use parquet::record::RowAccessor;
 
     use super::*;
     use crate::document::{Document, Image, Place, StoredImage};
@@ -232,6 +245,37 @@ mod tests {
                         .map(|page| page.first_row_index)
                         .collect();
                     assert_eq!(starts, (0..i64::from(entry.rows)).collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ids_have_a_bloom_filter_and_nothing_else_has() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let entry = shard(folder.path());
+        let file = File::open(folder.path().join(&entry.file)).expect("just written");
+        let options = ReadOptionsBuilder::new().with_reader_properties(
+            ReaderProperties::builder()
+                .set_read_bloom_filter(true)
+                .build(),
+        );
+        let reader =
+            SerializedFileReader::new_with_options(file, options.build()).expect("a Parquet file");
+        for group in 0..entry.row_groups.len() {
+            let group = reader.get_row_group(group).expect("it is there");
+            for (index, column) in group.metadata().columns().iter().enumerate() {
+                let is_id = column.column_path().string() == "id";
+                assert_eq!(column.bloom_filter_offset().is_some(), is_id);
+                if is_id {
+                    let bytes = column.bloom_filter_length().expect("it is written");
+                    assert!(bytes <= 2 * GROUP_ROWS as i32 + 32, "{bytes} bytes");
+                    let filter = group.get_column_bloom_filter(index).expect("it was read");
+                    let first = group.get_row_iter(None).expect("rows").next();
+                    let first = first.expect("a row").expect("readable");
+                    let id = first.get_string(0).expect("`id` comes first");
+                    assert!(filter.check(&id.as_str()));
+                    assert!(!filter.check(&"of another row group"));
                 }
             }
         }

@@ -181,6 +181,8 @@ fn shard(folder: &Path, n: usize, rows: &[Row], group: usize) -> ShardEntry {
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(group))
         .set_column_dictionary_enabled(pixels, false)
+        .set_column_bloom_filter_enabled(ColumnPath::from("id"), true)
+        .set_column_bloom_filter_max_ndv(ColumnPath::from("id"), group as u64)
         .set_data_page_row_count_limit(1)
         .set_write_batch_size(1)
         .build();

@@ -9,4 +9,6 @@ mod mix;
 #[cfg(feature = "query")]
 mod query;
 mod ranks;
+#[cfg(feature = "query")]
+mod sql;
 mod stream;

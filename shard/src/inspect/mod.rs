@@ -1,6 +1,11 @@
 //! Questions asked of a dataset, by SQL or the standard ones; and of a stream before there is one.
 
+pub mod diff;
+mod groups;
 pub mod packing;
 pub mod simulate;
 pub mod sql;
 pub mod stats;
+mod visible;
+
+pub use groups::Watch;

@@ -297,11 +297,17 @@ fn header_differences(a: &Header, b: &Header) -> Vec<HeaderDifference> {
         let (tokenizer, ids) = (&header.tokenizer, header.vocabulary);
         [
             ("format", header.format.to_string()),
-            ("tokenizer", tokenizer.to_string()),
+            (
+                "tokenizer",
+                format!("{} ({})", tokenizer.name, tokenizer.sha256),
+            ),
             ("text joiner", format!("{:?}", tokenizer.text_joiner)),
             (
                 "vocabulary",
-                format!("{} ids, BOI {}, EOI {}", ids.size, ids.boi, ids.eoi),
+                format!(
+                    "{} ids, BOS {}, EOS {}, slot {}, BOI {}, EOI {}",
+                    ids.size, ids.bos, ids.eos, ids.slot, ids.boi, ids.eoi
+                ),
             ),
             ("image size", format!("{} px", header.image_size)),
         ]

@@ -1,5 +1,7 @@
 //! The sharder from outside: a dataset written as the format says, streamed and asked.
 
+#[cfg(feature = "query")]
+mod diff;
 mod fixture;
 #[cfg(all(feature = "client", feature = "serve"))]
 mod flight;
@@ -7,4 +9,6 @@ mod mix;
 #[cfg(feature = "query")]
 mod query;
 mod ranks;
+#[cfg(feature = "query")]
+mod stats;
 mod stream;

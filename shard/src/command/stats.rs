@@ -18,7 +18,7 @@ use super::show;
     long_about = "Says what a dataset holds: documents, images and tokens, what became of every record and image, how lengths, sizes \
     and similarities are distributed, languages and hosts, duplicates by SHA-256 and near-duplicates by perceptual hash, and how full \
     sequences get.\n\n\
-    Rows are read, pixels are not. Memory does not grow with the dataset: 0.4 GB at most."
+    Rows are read, pixels are not. Memory does not grow with the dataset: half a gigabyte at most."
 )]
 pub(crate) struct Stats {
     /// Folder of the dataset

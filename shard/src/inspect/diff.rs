@@ -10,6 +10,7 @@
 //! hash falls to it, so that digests take about 0.2 GB and 80 bytes for each image of a million documents.
 
 mod digest;
+mod hash;
 mod matching;
 mod words;
 

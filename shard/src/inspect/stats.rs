@@ -6,7 +6,7 @@
 //!   (never pixels)             ├► copies ─► near ───────┤ repeats ─► Statistics ─► terminal, page, JSON
 //!                              └► packing (fill) ───────┘
 //! ```
-//! Memory does not grow with the dataset: at most 0.4 GB, of which 168 MB are hashes of images.
+//! Memory does not grow with the dataset: at most half a gigabyte, of which 168 MB are hashes of images.
 
 mod copies;
 mod gather;

@@ -1,6 +1,8 @@
 //! A subcommand a file: its arguments, and what it does with them.
 
+mod diff;
 mod packing;
+mod progress;
 mod serve;
 mod simulate;
 mod sql;
@@ -16,6 +18,7 @@ use clap::Subcommand;
 pub(crate) enum Command {
     Sql(sql::Sql),
     Stats(stats::Stats),
+    Diff(diff::Diff),
     Simulate(simulate::Simulate),
     Packing(packing::Packing),
     Serve(serve::Serve),
@@ -28,6 +31,7 @@ impl Command {
         match self {
             Self::Sql(sql) => sql.run(out),
             Self::Stats(stats) => stats.run(out),
+            Self::Diff(diff) => return Ok(diff.run(out)),
             Self::Simulate(simulate) => simulate.run(out),
             Self::Packing(packing) => packing.run(out),
             Self::Serve(serve) => serve.run(),

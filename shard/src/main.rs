@@ -16,14 +16,15 @@ use lcl_shard::flight::server::ServeError;
     version,
     after_help = "\
 Examples:
-  lcl-shard stats dataset
+  lcl-shard stats dataset --html report.html
+  lcl-shard diff yesterday today --list
   lcl-shard sql dataset \"SELECT outcome, count(*) FROM images GROUP BY outcome ORDER BY 2 DESC\"
   lcl-shard sql dataset \"SELECT id, n_tokens, n_images FROM documents ORDER BY n_tokens DESC LIMIT 5\" --format csv
   lcl-shard verify dataset --deep
   lcl-shard simulate dataset --ranks 4
   lcl-shard serve serve.toml --listen 127.0.0.1:7070
 
-Exit status: 0 done, 1 an error, 2 a usage mistake."
+Exit status: 0 done, 1 an error, 2 a usage mistake; of diff 0 no difference, 1 a difference, 2 trouble."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -300,7 +300,7 @@ impl Reader {
     }
 
     /// Columns of a row group.
-    fn read(&self, group: u32, columns: &[&str]) -> Result<Vec<RecordBatch>, ReadError> {
+    pub(crate) fn read(&self, group: u32, columns: &[&str]) -> Result<Vec<RecordBatch>, ReadError> {
         let failed =
             |error: &dyn std::fmt::Display| self.shard_error(group, None, error.to_string());
         let (file, footer) = self.shard(group, None)?;

@@ -1,7 +1,12 @@
 //! Questions asked of a dataset, by SQL or the standard ones; and of a stream before there is one.
 
 pub mod check;
+pub mod diff;
+mod groups;
 pub mod packing;
 pub mod simulate;
 pub mod sql;
 pub mod stats;
+mod visible;
+
+pub use groups::Watch;

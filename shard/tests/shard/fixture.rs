@@ -51,6 +51,17 @@ pub(crate) fn usual(documents: usize) -> Vec<Vec<Part>> {
 
 /// Writes documents in row groups of `group` rows, two row groups a shard.
 pub(crate) fn write(folder: &Path, documents: &[Vec<Part>], group: usize) {
+    write_rows(folder, &rows(documents), group);
+}
+
+/// Documents as rows.
+pub(crate) fn rows(documents: &[Vec<Part>]) -> Vec<Row> {
+    let numbered = documents.iter().enumerate();
+    numbered.map(|(d, parts)| row_of(d, parts)).collect()
+}
+
+/// As [`write`].
+pub(crate) fn write_rows(folder: &Path, rows: &[Row], group: usize) {
     for name in [COMMITS_DIR, MANIFESTS_DIR] {
         std::fs::create_dir_all(folder.join(name)).expect("a temporary folder");
     }
@@ -65,17 +76,12 @@ pub(crate) fn write(folder: &Path, documents: &[Vec<Part>], group: usize) {
         image_size: 8,
     };
     std::fs::write(folder.join(HEADER_FILE), header.to_json()).expect("writable");
-    let rows: Vec<Row> = documents
-        .iter()
-        .enumerate()
-        .map(|(d, parts)| row_of(d, parts))
-        .collect();
     let shards = rows
         .chunks(2 * group)
         .enumerate()
         .map(|(n, rows)| shard(folder, n, rows, group))
         .collect();
-    let commit = commit_of(&rows, shards);
+    let commit = commit_of(rows, shards);
     std::fs::write(
         folder.join(COMMITS_DIR).join(commit.file_name()),
         commit.to_json(),

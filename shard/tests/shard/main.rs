@@ -2,6 +2,7 @@
 
 #[cfg(feature = "query")]
 mod check;
+mod diff;
 mod fixture;
 #[cfg(all(feature = "client", feature = "serve"))]
 mod flight;
@@ -11,4 +12,5 @@ mod query;
 mod ranks;
 #[cfg(feature = "query")]
 mod sql;
+mod stats;
 mod stream;

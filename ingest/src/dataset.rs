@@ -158,6 +158,12 @@ impl Dataset {
     /// Opens a dataset that is there, to change it: nobody else may be at work in it.
     pub(crate) fn existing(root: &Path) -> Result<(Self, Header), DatasetError> {
         let header = header(root)?;
+        header
+            .check_writable()
+            .map_err(|source| DatasetError::Header {
+                path: root.to_owned(),
+                source,
+            })?;
         let dataset = Self {
             root: root.to_owned(),
             _lock: lock(root, LOCK_FILE, Others::Nobody)?,

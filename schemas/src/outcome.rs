@@ -206,6 +206,9 @@ pub enum DocumentOutcome {
     OptedOut,
     /// Nested or branched beyond what is looked at.
     TooComplex,
+    /// A name of a later version.
+    #[serde(other)]
+    Unknown,
 }
 
 impl DocumentOutcome {
@@ -221,6 +224,7 @@ impl DocumentOutcome {
             Self::NotFetched => "not_fetched",
             Self::OptedOut => "opted_out",
             Self::TooComplex => "too_complex",
+            Self::Unknown => "unknown",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A subcommand a file: its arguments, and what it does with them.
 
+mod export;
 mod packing;
 mod serve;
 mod simulate;
@@ -18,6 +19,7 @@ pub(crate) enum Command {
     Simulate(simulate::Simulate),
     Packing(packing::Packing),
     Serve(serve::Serve),
+    Export(export::Export),
 }
 
 impl Command {
@@ -29,6 +31,7 @@ impl Command {
             Self::Simulate(simulate) => simulate.run(out),
             Self::Packing(packing) => packing.run(out),
             Self::Serve(serve) => serve.run(),
+            Self::Export(export) => export.run(out),
         }?;
         Ok(ExitCode::SUCCESS)
     }

@@ -1,5 +1,6 @@
 //! Questions asked of a dataset, by SQL or the standard ones; and of a stream before there is one.
 
+pub mod export;
 pub mod packing;
 pub mod simulate;
 pub mod sql;

@@ -1,5 +1,7 @@
 //! The sharder from outside: a dataset written as the format says, streamed and asked.
 
+#[cfg(feature = "query")]
+mod export;
 mod fixture;
 #[cfg(all(feature = "client", feature = "serve"))]
 mod flight;

@@ -16,8 +16,10 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
+import webdataset
 from PIL import Image
 
 PROGRAM, DATASET = (Path(argument).resolve() for argument in sys.argv[1:])
@@ -25,11 +27,13 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 HEADING = "### From Python"
 
 
-def without_torch():
-    """Lets `streaming` be imported without torch, torchvision and transformers (5 GB): its package imports them all, for
-    base classes and for the process group that there is none of here. What reads shards is its own."""
+def import_streaming():
+    """Imports `streaming` without torch, torchvision and transformers (5 GB): its package imports them all, for base classes
+    and for the process group that there is none of here. What reads shards is its own. Nobody else meets the stand-ins."""
+    stand_ins = []
 
     def module(name, **contents):
+        stand_ins.append(name)
         sys.modules[name] = types.ModuleType(name)
         vars(sys.modules[name]).update(contents)
         parent, _, child = name.rpartition(".")
@@ -58,6 +62,10 @@ def without_torch():
     module("transformers.models")
     module("transformers.models.auto")
     module("transformers.models.auto.tokenization_auto", AutoTokenizer=None)
+    import streaming  # noqa: F401
+
+    for name in stand_ins:
+        del sys.modules[name]
 
 
 def snippets():
@@ -109,12 +117,10 @@ def same(what, found, expected):
 
 
 def of_webdataset(folder):
-    import webdataset as wds
-
     tars = sorted(str(tar) for tar in folder.glob("docs-*.tar"))
     assert len(tars) > 1
     found = []
-    for sample in wds.WebDataset(tars, shardshuffle=False, nodesplitter=None):
+    for sample in webdataset.WebDataset(tars, shardshuffle=False, nodesplitter=None):
         document = json.loads(sample["json"])
         pictures = [image and sample.get(image.get("file", "")) for image in document["images"]]
         found.append(told(document["id"], document["texts"], document["images"], pictures, document["tokens"]))
@@ -179,7 +185,7 @@ def check_snippets(expected):
 
 
 def main():
-    without_torch()
+    import_streaming()
     expected = rows(documents())
     missing = sum(o not in (None, "stored") for d in expected for o in d["outcomes"])
     assert missing > 0, "a dataset with images that could not be had shows more"
@@ -195,8 +201,6 @@ def main():
         same("mosaicml-streaming", of_mds(Path("mds")), expected)
         files = sorted(Path("obelics").glob("*.parquet"))
         same("obelics, pyarrow", of_obelics(pa.concat_tables(map(pq.read_table, files)).to_pylist()), expected)
-        import datasets
-
         table = datasets.load_dataset("parquet", data_files=[str(file) for file in files], split="train")
         same("obelics, datasets", of_obelics(table), expected)
         check_snippets(expected)

@@ -79,7 +79,7 @@ def snippets():
 
 def export(to, folder):
     counts = subprocess.run(
-        [PROGRAM, "export", DATASET, "--to", to, "--out", folder, "--shard-size", "200KB", "--json"],
+        [PROGRAM, "export", DATASET, "--to", to, "--out", folder, "--shard-size", "20KB", "--json"],
         check=True,
         capture_output=True,
     )

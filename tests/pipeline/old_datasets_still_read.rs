@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lcl_ingest::config::{Config, ProgressMode};
+use lcl_schemas::batch::Pictures;
 use lcl_schemas::dataset::{FORMAT, Header};
 use lcl_schemas::outcome::{DocumentOutcome, Outcome};
 use lcl_schemas::tokenizer::Tokenizer;
@@ -55,7 +56,10 @@ fn its_header_is_that_of_format_1_with_clip() {
     let json = std::fs::read(fixture("format_1/_dataset.json")).expect("committed");
     let header = Header::from_json(&json).expect("a header");
     assert_eq!((header.format, FORMAT), (1, 1));
-    assert_eq!((header.vocabulary, header.image_size), (Vocabulary::CLIP, 32));
+    assert_eq!(
+        (header.vocabulary, header.image_size),
+        (Vocabulary::CLIP, 32)
+    );
     assert_eq!(&header.tokenizer, Tokenizer::clip().id());
 }
 
@@ -64,7 +68,7 @@ fn every_row_is_what_it_was() {
     let expected = std::fs::read_to_string(fixture("format_1.jsonl")).expect("committed");
     let found = query(
         &fixture("format_1"),
-        "SELECT * FROM documents",
+        "SELECT * FROM documents ORDER BY id",
         sql::Format::Json,
     );
     for (found, expected) in found.lines().zip(expected.lines()) {
@@ -76,7 +80,13 @@ fn every_row_is_what_it_was() {
 #[test]
 fn its_counts_are_those_of_the_live_commits() {
     let stats = stats::stats(&fixture("format_1")).expect("readable");
-    let counts = (stats.units, stats.shards, stats.documents, stats.images, stats.tokens);
+    let counts = (
+        stats.units,
+        stats.shards,
+        stats.documents,
+        stats.images,
+        stats.tokens,
+    );
     assert_eq!(counts, COUNTS);
     let records: BTreeMap<_, _> = stats.records_by_outcome;
     assert_eq!(
@@ -98,4 +108,73 @@ fn its_counts_are_those_of_the_live_commits() {
         (outcome, count.parse::<u64>().expect("a number"))
     });
     assert_eq!(stats.images_by_outcome, of_rows.collect());
+}
+
+#[test]
+fn its_stream_has_the_ids_that_it_had() {
+    let mut rows = Vec::new();
+    for delivered in Stream::open(stream(PictureForm::Pixels), None).expect("a dataset") {
+        let batch = delivered.expect("readable").batch;
+        assert_eq!(batch.pixels().len(), batch.images() * 16 * 16 * 3);
+        let used = batch.segments.iter().filter(|&&segment| segment != 0);
+        rows.push((batch.tokens[..used.count()].to_vec(), batch.images()));
+    }
+    let expected: Vec<_> = STREAM
+        .iter()
+        .map(|(ids, images)| (ids.to_vec(), *images))
+        .collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn its_pictures_have_the_bytes_that_they_had() {
+    let mut sizes = Vec::new();
+    for delivered in Stream::open(stream(PictureForm::Encoded), None).expect("a dataset") {
+        let batch = delivered.expect("readable").batch;
+        let Pictures::Encoded(encoded) = batch.pictures else {
+            panic!("asked for as stored");
+        };
+        sizes.extend(encoded.iter().map(|picture| picture.len()));
+    }
+    assert_eq!(sizes, PICTURES);
+}
+
+#[test]
+fn one_of_format_0_is_read_and_not_written_into() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let old = folder.path().join("dataset");
+    copy(&fixture("format_1"), &old);
+    let header = old.join("_dataset.json");
+    let json = std::fs::read_to_string(&header).expect("copied");
+    let older = json.replace("\"format\": 1", "\"format\": 0");
+    assert_ne!(older, json);
+    std::fs::write(&header, &older).expect("writable");
+    assert_eq!(stats::stats(&old).expect("readable").documents, COUNTS.2);
+    let input = folder.path().join("more.jsonl");
+    std::fs::write(&input, "").expect("writable");
+    let config = Config {
+        inputs: vec![input],
+        out: old,
+        image_size: 32,
+        images_dir: Some(folder.path().to_owned()),
+        progress: ProgressMode::Off,
+        ..Config::default()
+    };
+    let refusal = lcl_ingest::run(&config).expect_err("format 0").to_string();
+    assert!(
+        refusal.ends_with("format 0, which is read and not added to: use another --out"),
+        "{refusal}"
+    );
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("writable");
+    for entry in std::fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).expect("writable")),
+        }
+    }
 }

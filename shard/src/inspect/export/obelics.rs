@@ -83,6 +83,11 @@ impl<'a> Tables<'a> {
         }
     }
 
+    /// A row group is never larger than a file may be.
+    fn group_limit(&self) -> usize {
+        usize::try_from(self.limit).map_or(GROUP_BYTES, |limit| limit.min(GROUP_BYTES))
+    }
+
     fn close_group(&mut self) -> Result<(), ExportError> {
         let rows = std::mem::take(&mut self.group);
         self.group_bytes = 0;
@@ -126,10 +131,9 @@ impl<'a> Tables<'a> {
 
 impl Sink for Tables<'_> {
     fn put(&mut self, row: Row) -> Result<(), ExportError> {
-        let bytes = pictures(&row.document).map(|(_, stored)| stored.bytes.len());
-        let bytes: usize = bytes.sum();
+        let bytes = weight(&row);
         let full = self.group.len() == GROUP_ROWS
-            || (!self.group.is_empty() && self.group_bytes + bytes > GROUP_BYTES);
+            || (!self.group.is_empty() && self.group_bytes + bytes > self.group_limit());
         if full {
             self.close_group()?;
         }
@@ -143,6 +147,13 @@ impl Sink for Tables<'_> {
         self.close()?;
         Ok(self.files)
     }
+}
+
+/// About what a row takes in a file.
+fn weight(row: &Row) -> usize {
+    let pictures = pictures(&row.document).map(|(_, stored)| stored.bytes.len());
+    let texts = texts(&row.document).into_iter().flatten().map(str::len);
+    4 * row.layout.tokens().len() + pictures.sum::<usize>() + texts.sum::<usize>()
 }
 
 fn properties() -> WriterProperties {

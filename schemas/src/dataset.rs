@@ -11,7 +11,8 @@
 //!   part-<unit>-<n>-<sha8>.parquet      one row per document
 //! ```
 //! A shard exists when a live commit names it; anything else is litter. This module only says what the files hold: who
-//! ingests writes them, who streams reads them.
+//! ingests writes them, who streams reads them. Fields that a later version adds to the JSON are passed over: format 1 may
+//! grow, and nothing in it may change its meaning.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,8 +25,9 @@ use serde::{Deserialize, Serialize};
 use crate::outcome::{DocumentOutcome, Outcome};
 use crate::vocabulary::Vocabulary;
 
-/// The format that this version writes, and the newest that it reads.
-pub const FORMAT: u32 = 0;
+/// The format that this version writes, and the newest that it reads: README, "The dataset". Format 0 was the same while
+/// it was being built: it is read, and not written.
+pub const FORMAT: u32 = 1;
 /// Name of the header's file.
 pub const HEADER_FILE: &str = "_dataset.json";
 /// Name of the tokenizer's file.
@@ -41,7 +43,6 @@ pub const FETCH_DIR: &str = "_fetch";
 
 /// What is true of every row of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Header {
     /// [`FORMAT`] of the writer.
     pub format: u32,
@@ -55,7 +56,6 @@ pub struct Header {
 
 /// Which tokenizer, exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TokenizerId {
     /// `clip`, or the name that its file had.
     pub name: String,
@@ -74,6 +74,12 @@ pub enum HeaderError {
     /// Written by a later version.
     #[error("the dataset has format {found}, this version reads up to {FORMAT}: use a newer lcl")]
     TooNew {
+        /// Its format.
+        found: u32,
+    },
+    /// Written before the format was settled.
+    #[error("the dataset has format {found}, which is read and not added to: use another --out")]
+    TooOld {
         /// Its format.
         found: u32,
     },
@@ -140,11 +146,23 @@ impl Header {
         }
     }
 
+    /// Whether anything may be written into its dataset.
+    ///
+    /// # Errors
+    /// [`HeaderError::TooOld`].
+    pub fn check_writable(&self) -> Result<(), HeaderError> {
+        match self.format {
+            FORMAT => Ok(()),
+            found => Err(HeaderError::TooOld { found }),
+        }
+    }
+
     /// Whether rows made under `self` may go into a dataset whose header is `dataset`.
     ///
     /// # Errors
-    /// [`HeaderError::Differs`], naming the first difference.
+    /// [`HeaderError::TooOld`]; [`HeaderError::Differs`], naming the first difference.
     pub fn check_joins(&self, dataset: &Header) -> Result<(), HeaderError> {
+        dataset.check_writable()?;
         let differs = |what, theirs: &dyn fmt::Display, ours: &dyn fmt::Display| {
             Err(HeaderError::Differs {
                 what,
@@ -180,7 +198,6 @@ impl fmt::Display for TokenizerId {
 
 /// The grain of work, retry and resume: consecutive records of one input.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Unit {
     /// What kind of input.
     pub source: String,
@@ -199,7 +216,6 @@ impl Unit {
 
 /// What one unit came to. A shard exists when a live commit names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Commit {
     /// [`FORMAT`] of the writer.
     pub format: u32,
@@ -293,7 +309,6 @@ impl Commit {
 
 /// One Parquet file of a commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ShardEntry {
     /// Its name in the dataset's folder.
     pub file: String,
@@ -307,7 +322,6 @@ pub struct ShardEntry {
 
 /// One row group of a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RowGroupEntry {
     /// Documents.
     pub rows: u32,
@@ -321,7 +335,6 @@ pub struct RowGroupEntry {
 
 /// A record that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Fault {
     /// Index in the input, from 0.
     pub record: u64,
@@ -546,6 +559,21 @@ mod tests {
     }
 
     #[test]
+    fn an_older_format_is_read_and_not_written_into() {
+        let older = Header {
+            format: 0,
+            ..header()
+        };
+        let read = Header::from_json(&older.to_json()).expect("the same but for its number");
+        header().check_mixes(&read).expect("the same ids");
+        let refusal = header().check_joins(&read).expect_err("older").to_string();
+        assert_eq!(
+            refusal,
+            "the dataset has format 0, which is read and not added to: use another --out"
+        );
+    }
+
+    #[test]
     fn a_header_reads_back_and_joins_itself_only() {
         let header = header();
         let read = Header::from_json(&header.to_json()).expect("just written");
@@ -570,6 +598,28 @@ mod tests {
         let commit = commit(0, 0);
         let read: Commit = serde_json::from_slice(&commit.to_json()).expect("just written");
         assert_eq!(read, commit);
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_passed_over() {
+        let grown = |json: &[u8]| {
+            let mut json: serde_json::Value = serde_json::from_slice(json).expect("JSON");
+            json["added"] = serde_json::json!({"later": true});
+            json
+        };
+        let header = header();
+        let json = grown(&header.to_json()).to_string();
+        assert_eq!(
+            Header::from_json(json.as_bytes()).expect("a header"),
+            header
+        );
+        let mut json = grown(&commit(0, 0).to_json());
+        let documents = json["documents"].as_object_mut().expect("counts");
+        documents.insert("watermarked".into(), documents["unreadable"].clone());
+        documents.remove("unreadable");
+        let read: Commit = serde_json::from_value(json).expect("a commit");
+        assert_eq!(read.documents[&DocumentOutcome::Unknown], 1);
+        assert_eq!(read.check(), Ok(()));
     }
 
     #[test]

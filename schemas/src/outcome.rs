@@ -208,6 +208,9 @@ pub enum DocumentOutcome {
     TooComplex,
     /// It was written, and what was written is damaged: a repair left it out.
     Damaged,
+    /// A name of a later version.
+    #[serde(other)]
+    Unknown,
 }
 
 impl DocumentOutcome {
@@ -224,6 +227,7 @@ impl DocumentOutcome {
             Self::OptedOut => "opted_out",
             Self::TooComplex => "too_complex",
             Self::Damaged => "damaged",
+            Self::Unknown => "unknown",
         }
     }
 }

@@ -450,7 +450,7 @@ mod tests {
         std::fs::create_dir_all(&folder).expect("a temporary folder");
         std::fs::write(folder.join(TOKENIZER_FILE), WORDS.replace("dog", "cat")).expect("writable");
         let header = Header {
-            format: 0,
+            format: crate::dataset::FORMAT,
             tokenizer: words.id().clone(),
             vocabulary: words.vocabulary(),
             image_size: 256,

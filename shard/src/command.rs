@@ -1,6 +1,7 @@
 //! A subcommand a file: its arguments, and what it does with them.
 
 mod diff;
+mod export;
 mod packing;
 mod progress;
 mod serve;
@@ -23,6 +24,7 @@ pub(crate) enum Command {
     Packing(packing::Packing),
     Serve(serve::Serve),
     Verify(verify::Verify),
+    Export(export::Export),
 }
 
 impl Command {
@@ -36,6 +38,7 @@ impl Command {
             Self::Packing(packing) => packing.run(out),
             Self::Serve(serve) => serve.run(),
             Self::Verify(verify) => return verify.run(out),
+            Self::Export(export) => export.run(out),
         }?;
         Ok(ExitCode::SUCCESS)
     }

@@ -8,6 +8,7 @@ use clap::Parser;
 use lcl_schemas::settings::SettingsError;
 use lcl_shard::StreamError;
 use lcl_shard::flight::server::ServeError;
+use lcl_shard::inspect::export::ExportError;
 
 /// Asks questions of datasets that `lcl-ingest` made, and serves them to trainers.
 #[derive(Parser)]
@@ -23,6 +24,7 @@ Examples:
   lcl-shard verify dataset --deep
   lcl-shard simulate dataset --ranks 4
   lcl-shard serve serve.toml --listen 127.0.0.1:7070
+  lcl-shard export dataset --to webdataset --out tars
 
 Exit status: 0 done, 1 an error, 2 a usage mistake; of diff 0 no difference, 1 a difference, 2 trouble."
 )]
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
 fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<SettingsError>()
         || matches!(error.downcast_ref(), Some(ServeError::Config { .. }))
+        || error.downcast_ref().is_some_and(ExportError::is_usage)
         || matches!(
             error.downcast_ref(),
             Some(StreamError::Config(_) | StreamError::Filter(_) | StreamError::Ranks { .. })

@@ -160,6 +160,11 @@ impl Dataset {
     /// [`DatasetError::Header`], [`DatasetError::Busy`], [`DatasetError::Io`].
     pub fn existing(root: &Path) -> Result<(Self, Header), DatasetError> {
         let header = header(root)?;
+        let writable = header.check_writable();
+        writable.map_err(|source| DatasetError::Header {
+            path: root.to_owned(),
+            source,
+        })?;
         let dataset = Self {
             root: root.to_owned(),
             _lock: lock(root, LOCK_FILE, Others::Nobody)?,

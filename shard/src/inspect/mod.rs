@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod diff;
+pub mod export;
 mod groups;
 pub mod packing;
 pub mod simulate;

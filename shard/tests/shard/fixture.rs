@@ -101,7 +101,8 @@ pub(crate) fn write_rows(folder: &Path, rows: &[Row], group: usize) {
     std::fs::write(folder.join(MANIFESTS_DIR).join(LATEST_MANIFEST), hash).expect("writable");
 }
 
-fn row_of(d: usize, parts: &[Part]) -> Row {
+/// Document d.
+pub(crate) fn row_of(d: usize, parts: &[Part]) -> Row {
     let ids: Vec<Vec<u32>> = parts
         .iter()
         .map(|part| match part {

@@ -2,7 +2,10 @@
 
 #[cfg(feature = "query")]
 mod check;
+#[cfg(feature = "query")]
 mod diff;
+#[cfg(feature = "query")]
+mod export;
 mod fixture;
 #[cfg(all(feature = "client", feature = "serve"))]
 mod flight;
@@ -12,5 +15,6 @@ mod query;
 mod ranks;
 #[cfg(feature = "query")]
 mod sql;
+#[cfg(feature = "query")]
 mod stats;
 mod stream;

@@ -2,9 +2,11 @@
 
 mod packing;
 mod serve;
+mod show;
 mod simulate;
 mod sql;
 mod stats;
+mod view;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -18,6 +20,8 @@ pub(crate) enum Command {
     Simulate(simulate::Simulate),
     Packing(packing::Packing),
     Serve(serve::Serve),
+    View(view::View),
+    Show(show::Show),
 }
 
 impl Command {
@@ -29,6 +33,8 @@ impl Command {
             Self::Simulate(simulate) => simulate.run(out),
             Self::Packing(packing) => packing.run(out),
             Self::Serve(serve) => serve.run(),
+            Self::View(view) => view.run(),
+            Self::Show(show) => show.run(out),
         }?;
         Ok(ExitCode::SUCCESS)
     }

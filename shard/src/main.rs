@@ -8,6 +8,7 @@ use clap::Parser;
 use lcl_schemas::settings::SettingsError;
 use lcl_shard::StreamError;
 use lcl_shard::flight::server::ServeError;
+use lcl_shard::inspect::view::ViewError;
 
 /// Asks questions of datasets that `lcl-ingest` made, and serves them to trainers.
 #[derive(Parser)]
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
 fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<SettingsError>()
         || matches!(error.downcast_ref(), Some(ServeError::Config { .. }))
+        || matches!(error.downcast_ref(), Some(ViewError::Exposed(_)))
         || matches!(
             error.downcast_ref(),
             Some(StreamError::Config(_) | StreamError::Filter(_) | StreamError::Ranks { .. })

@@ -4,3 +4,4 @@ pub mod packing;
 pub mod simulate;
 pub mod sql;
 pub mod stats;
+pub mod view;

@@ -51,6 +51,13 @@ pub(crate) fn usual(documents: usize) -> Vec<Vec<Part>> {
 
 /// Writes documents in row groups of `group` rows, two row groups a shard.
 pub(crate) fn write(folder: &Path, documents: &[Vec<Part>], group: usize) {
+    let rows = documents.iter().enumerate();
+    let rows: Vec<Row> = rows.map(|(d, parts)| row_of(d, parts)).collect();
+    write_rows(folder, &rows, group);
+}
+
+/// Writes rows of any kind.
+pub(crate) fn write_rows(folder: &Path, rows: &[Row], group: usize) {
     for name in [COMMITS_DIR, MANIFESTS_DIR] {
         std::fs::create_dir_all(folder.join(name)).expect("a temporary folder");
     }
@@ -65,17 +72,12 @@ pub(crate) fn write(folder: &Path, documents: &[Vec<Part>], group: usize) {
         image_size: 8,
     };
     std::fs::write(folder.join(HEADER_FILE), header.to_json()).expect("writable");
-    let rows: Vec<Row> = documents
-        .iter()
-        .enumerate()
-        .map(|(d, parts)| row_of(d, parts))
-        .collect();
     let shards = rows
         .chunks(2 * group)
         .enumerate()
         .map(|(n, rows)| shard(folder, n, rows, group))
         .collect();
-    let commit = commit_of(&rows, shards);
+    let commit = commit_of(rows, shards);
     std::fs::write(
         folder.join(COMMITS_DIR).join(commit.file_name()),
         commit.to_json(),
@@ -95,7 +97,7 @@ pub(crate) fn write(folder: &Path, documents: &[Vec<Part>], group: usize) {
     std::fs::write(folder.join(MANIFESTS_DIR).join(LATEST_MANIFEST), hash).expect("writable");
 }
 
-fn row_of(d: usize, parts: &[Part]) -> Row {
+pub(crate) fn row_of(d: usize, parts: &[Part]) -> Row {
     let ids: Vec<Vec<u32>> = parts
         .iter()
         .map(|part| match part {

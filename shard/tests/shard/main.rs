@@ -8,3 +8,5 @@ mod mix;
 mod query;
 mod ranks;
 mod stream;
+#[cfg(all(feature = "query", feature = "serve"))]
+mod view;

@@ -221,7 +221,7 @@ pub(super) fn batches(desk: &Desk, query: &Query) -> Result<Markup, Refusal> {
         Planned::Underway(reached) => html! {
             p.note {
                 "Batches follow from those before them; step " (count(reached)) " is planned so far. "
-                a href=(asked.link(asked.step)) accesskey="j" { "Go on →" }
+                a href=(asked.link(asked.step)) { "Go on →" }
             }
         },
     };
@@ -232,9 +232,9 @@ pub(super) fn batches(desk: &Desk, query: &Query) -> Result<Markup, Refusal> {
                 p.quiet { "What a stream with these settings holds, in the order of its seed; documents with fewer stored images than min_images, and the held-out 5 %, are not in it." }
             }
             (asked.form())
-            (pager(&asked))
+            (pager(&asked, [Some("k"), Some("j")]))
             (content)
-            (pager(&asked))
+            (pager(&asked, [None, None]))
         }
     };
     Ok(page(
@@ -244,13 +244,13 @@ pub(super) fn batches(desk: &Desk, query: &Query) -> Result<Markup, Refusal> {
     ))
 }
 
-fn pager(asked: &Asked) -> Markup {
+fn pager(asked: &Asked, [earlier, later]: [Option<&str>; 2]) -> Markup {
     html! {
         nav.pager aria-label="Batches" {
             @if let Some(before) = asked.step.checked_sub(1) {
-                a rel="prev" href=(asked.link(before)) accesskey="k" { "← Batch " (count(before)) }
+                a rel="prev" href=(asked.link(before)) accesskey=[earlier] { "← Batch " (count(before)) }
             } @else { span {} }
-            a rel="next" href=(asked.link(asked.step + 1)) accesskey="j" { "Batch " (count(asked.step + 1)) " →" }
+            a rel="next" href=(asked.link(asked.step + 1)) accesskey=[later] { "Batch " (count(asked.step + 1)) " →" }
         }
     }
 }

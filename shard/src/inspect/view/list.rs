@@ -13,7 +13,7 @@ use super::frame::{Tab, page};
 use super::guard::Led;
 use super::refusal::Refusal;
 use super::search::{Cursor, Entry, Found, NoPredicate, Reading, Wanted, find};
-use super::shelf::Shelf;
+use super::shelf::{Located, Looked, Shelf};
 use super::text::{count, counted, visible};
 use crate::order::RowAt;
 
@@ -158,10 +158,12 @@ fn top(asked: &Asked) -> Markup {
 fn documents(asked: &Asked, wanted: &Wanted) -> Markup {
     let found = find(asked.shelf, wanted, asked.cursor, PAGE, TIME);
     let beside = beside(asked, &found.entries);
-    let pager = pager(asked, &found);
+    // A key that two links have does nothing.
+    let [above, below] =
+        [[Some("k"), Some("j")], [None, None]].map(|keys| pager(asked, &found, keys));
     html! {
         p.summary role="status" { (summary(asked, wanted, &found)) }
-        (pager)
+        (above)
         @for entry in &found.entries {
             @match &beside {
                 None => (card(asked, wanted, entry)),
@@ -169,7 +171,7 @@ fn documents(asked: &Asked, wanted: &Wanted) -> Markup {
             }
         }
         @if found.out_of_time { (out_of_time(asked, &found)) }
-        @if !found.entries.is_empty() { (pager) }
+        @if !found.entries.is_empty() { (below) }
     }
 }
 
@@ -208,12 +210,12 @@ fn out_of_time(asked: &Asked, found: &Found) -> Markup {
     html! {
         p.note {
             "Time was up; the rest is not looked at yet. "
-            a href=(link) accesskey="j" { "Go on " (says) " document " (count(asked.shelf.number(next) + 1)) " →" }
+            a href=(link) { "Go on " (says) " document " (count(asked.shelf.number(next) + 1)) " →" }
         }
     }
 }
 
-fn pager(asked: &Asked, found: &Found) -> Markup {
+fn pager(asked: &Asked, found: &Found, [before, after]: [Option<&str>; 2]) -> Markup {
     let start = RowAt { group: 0, row: 0 };
     let (first, last) = (found.entries.first(), found.entries.last());
     let (earlier, later) = match asked.cursor {
@@ -231,11 +233,11 @@ fn pager(asked: &Asked, found: &Found) -> Markup {
     html! {
         nav.pager aria-label="Pages of documents" {
             @match earlier {
-                Some(at) => a rel="prev" href=(asked.before(at)) accesskey="k" { "← Earlier" },
+                Some(at) => a rel="prev" href=(asked.before(at)) accesskey=[before] { "← Earlier" },
                 None => span.quiet { "The beginning" },
             }
             @match later {
-                Some(at) => a rel="next" href=(asked.from(at)) accesskey="j" { "Later →" },
+                Some(at) => a rel="next" href=(asked.from(at)) accesskey=[after] { "Later →" },
                 None => span.quiet { "The end" },
             }
         }
@@ -263,7 +265,7 @@ fn sheet<'a>(origin: &'a Origin, at: RowAt, row: &'a Row, words: &'a [String]) -
 struct Beside<'a> {
     shelf: &'a Shelf,
     origin: Origin,
-    located: super::shelf::Located,
+    located: Located,
 }
 
 fn beside<'a>(asked: &Asked<'a>, entries: &[Entry]) -> Option<Beside<'a>> {
@@ -295,21 +297,17 @@ impl Beside<'_> {
         match place.map(|at| (*at, self.shelf.row(*at))) {
             Some((at, Ok(row))) => sheet(&self.origin, at, &row, &[]).card(),
             Some((at, Err(error))) => broken(at, &error.to_string()),
-            None => absent(self.located.complete),
+            None => absent(self.located.looked),
         }
     }
 }
 
 /// In place of a document that the other dataset does not have.
-pub(super) fn absent(complete: bool) -> Markup {
-    html! {
-        div.absent {
-            p {
-                @match complete {
-                    true => "Not in this dataset.",
-                    false => "Not found here before time was up.",
-                }
-            }
-        }
-    }
+pub(super) fn absent(looked: Looked) -> Markup {
+    let says = match looked {
+        Looked::Everywhere => "Not in this dataset.",
+        Looked::WhereReadable => "Not in what can be read of this dataset.",
+        Looked::UntilDeadline => "Not found here before time was up.",
+    };
+    html! { div.absent { p { (says) } } }
 }

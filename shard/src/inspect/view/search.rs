@@ -201,8 +201,8 @@ fn step(
         Cursor::From(_) => Some(after).filter(|_| (group as usize) + 1 < groups.len()),
         Cursor::Before(_) => Some(before).filter(|_| group > 0),
     };
-    found.seen += rows.len() as u64;
     let broken = |found: &mut Found, error: ReadError| {
+        found.seen += rows.len() as u64;
         let at = RowAt {
             group,
             row: rows.start,
@@ -228,6 +228,7 @@ fn step(
         Cursor::Before(_) => rows.clone().rev().filter(takes).take(room).collect(),
     };
     let (Some(&first), Some(&last)) = (taken.iter().min(), taken.iter().max()) else {
+        found.seen += rows.len() as u64;
         return beyond;
     };
     let read = match shelf.reader.rows(group, first..last + 1) {
@@ -236,6 +237,11 @@ fn step(
     };
     let mut read: Vec<_> = read.into_iter().map(Some).collect();
     let full = taken.len() == room;
+    found.seen += u64::from(match cursor {
+        Cursor::From(_) if full => last + 1 - rows.start,
+        Cursor::Before(_) if full => rows.end - first,
+        Cursor::From(_) | Cursor::Before(_) => rows.end - rows.start,
+    });
     for row in taken.drain(..) {
         let at = RowAt { group, row };
         let one = read.get_mut((row - first) as usize).and_then(Option::take);

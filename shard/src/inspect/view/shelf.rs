@@ -23,11 +23,20 @@ pub(super) struct Shelf {
 }
 
 /// What was found of some ids.
-#[derive(Default)]
 pub(super) struct Located {
     pub(super) places: HashMap<String, RowAt>,
-    /// Whether those that are not in `places` are in no row group that can be read.
-    pub(super) complete: bool,
+    pub(super) looked: Looked,
+}
+
+/// Where ids that were not found have been looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// In every row group.
+    Everywhere,
+    /// In those that can be read.
+    WhereReadable,
+    /// In those that there was time for.
+    UntilDeadline,
 }
 
 impl Shelf {
@@ -105,7 +114,10 @@ impl Shelf {
         deadline: Option<Instant>,
     ) -> Located {
         let mut wanted: Vec<&str> = ids.into_iter().collect();
-        let mut located = Located::default();
+        let mut located = Located {
+            places: HashMap::new(),
+            looked: Looked::Everywhere,
+        };
         let groups = self.reader.groups();
         let is_likely = |group: &u32| units.contains(&groups[*group as usize].unit.as_str());
         let all = 0..groups.len() as u32;
@@ -116,15 +128,13 @@ impl Shelf {
                 break;
             }
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {
-                return located;
+                located.looked = Looked::UntilDeadline;
+                break;
             }
-            // A row group that cannot be read holds nothing that can be shown.
-            let may_hold = wanted
-                .iter()
-                .any(|id| self.reader.may_hold(group, id).unwrap_or(false));
-            let ids = match may_hold {
-                true => self.reader.ids(group).unwrap_or_default(),
-                false => continue,
+            let Ok(ids) = self.ids_where_any(group, &wanted) else {
+                // What is damaged is said where it is shown.
+                located.looked = Looked::WhereReadable;
+                continue;
             };
             for (id, row) in ids.into_iter().zip(0..) {
                 if let Some(index) = wanted.iter().position(|wanted| *wanted == id) {
@@ -133,8 +143,17 @@ impl Shelf {
                 }
             }
         }
-        located.complete = true;
         located
+    }
+
+    /// The ids of a row group; none where its statistics say that it holds none of `wanted`.
+    fn ids_where_any(&self, group: u32, wanted: &[&str]) -> Result<Vec<String>, ReadError> {
+        for id in wanted {
+            if self.reader.may_hold(group, id)? {
+                return self.reader.ids(group);
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// The dataset's, loaded when it is first asked for; `None` where its file is missing or another one.

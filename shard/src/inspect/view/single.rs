@@ -12,7 +12,7 @@ use super::frame::{Tab, page};
 use super::layout::{Cutting, Ids};
 use super::list::absent;
 use super::refusal::Refusal;
-use super::shelf::Shelf;
+use super::shelf::{Looked, Shelf};
 use super::text::{beginning, plain};
 use crate::order::RowAt;
 
@@ -59,17 +59,17 @@ pub(super) fn document(desk: &Desk, query: &Query) -> Result<Markup, Refusal> {
         match place.map(|at| (*at, other.row(*at))) {
             Some((at, Ok(row))) => shown(other, &other_origin, at, &row),
             Some((at, Err(error))) => broken(at, &error.to_string()),
-            None => absent(located.complete),
+            None => absent(located.looked),
         }
     });
     let body = html! {
         main.wide[beside.is_some()].narrow[beside.is_none()] {
-            (neighbours(shelf, &origin, at))
+            (neighbours(shelf, &origin, at, [Some("k"), Some("j")]))
             @match beside {
                 None => (first),
                 Some(beside) => div.pair { (first) (beside) },
             }
-            (neighbours(shelf, &origin, at))
+            (neighbours(shelf, &origin, at, [None, None]))
         }
     };
     let title = format!(
@@ -95,19 +95,25 @@ fn named(shelf: &Shelf, query: &Query) -> Result<(RowAt, Row), Refusal> {
         ));
     };
     let located = shelf.locate([id], &[], Some(Instant::now() + TIME));
-    match (located.places.get(id), located.complete) {
-        (Some(at), _) => Ok((*at, shelf.row(*at)?)),
-        (None, true) => Err(Refusal::Missing(format!(
-            "{} has no document {id}",
-            shelf.name
-        ))),
-        (None, false) => Err(Refusal::Missing(format!(
-            "{id} was not found before time was up: lcl-shard show looks for as long as it takes"
-        ))),
+    if let Some(at) = located.places.get(id) {
+        return Ok((*at, shelf.row(*at)?));
     }
+    let name = &shelf.name;
+    Err(Refusal::Missing(match located.looked {
+        Looked::Everywhere => format!("{name} has no document {id}"),
+        Looked::WhereReadable => format!("what can be read of {name} has no document {id}"),
+        Looked::UntilDeadline => format!(
+            "{id} was not found before time was up: lcl-shard show looks for as long as it takes"
+        ),
+    }))
 }
 
-fn neighbours(shelf: &Shelf, origin: &Origin, at: RowAt) -> Markup {
+fn neighbours(
+    shelf: &Shelf,
+    origin: &Origin,
+    at: RowAt,
+    [earlier, later]: [Option<&str>; 2],
+) -> Markup {
     let number = shelf.number(at);
     let before = number.checked_sub(1).map(|number| shelf.at(number));
     let after = Some(shelf.at(number + 1)).filter(|at| shelf.has(*at));
@@ -118,12 +124,12 @@ fn neighbours(shelf: &Shelf, origin: &Origin, at: RowAt) -> Markup {
     html! {
         nav.pager aria-label="Documents" {
             @match before {
-                Some(at) => a rel="prev" href=(link("/document", at)) accesskey="k" { "← Before" },
+                Some(at) => a rel="prev" href=(link("/document", at)) accesskey=[earlier] { "← Before" },
                 None => span.quiet { "The first" },
             }
-            a href=(link("/", at)) accesskey="u" { "In the list" }
+            a href=(link("/", at)) { "In the list" }
             @match after {
-                Some(at) => a rel="next" href=(link("/document", at)) accesskey="j" { "After →" },
+                Some(at) => a rel="next" href=(link("/document", at)) accesskey=[later] { "After →" },
                 None => span.quiet { "The last" },
             }
         }

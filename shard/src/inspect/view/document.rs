@@ -75,6 +75,14 @@ impl Origin {
         Some(self.dataset).filter(|dataset| *dataset > 1)
     }
 
+    /// What its names in a page begin with, where another document stands beside it.
+    pub(super) fn prefix(&self) -> &'static str {
+        match self.dataset {
+            1 => "",
+            _ => "other-",
+        }
+    }
+
     pub(super) fn thumbnail(&self, at: RowAt, place: usize, size: Size) -> String {
         let link = Link::to("/thumbnail").maybe("d", self.number());
         let link = link.with("at", Place(at)).with("place", place);
@@ -94,7 +102,7 @@ impl Sheet<'_> {
     /// In a list.
     pub(super) fn card(&self) -> Markup {
         html! {
-            article.card id={ "d" (Place(self.at)) } tabindex="0" {
+            article.card id={ (self.prefix()) "d" (Place(self.at)) } tabindex="0" {
                 (self.header())
                 (self.body())
                 (self.found_below())
@@ -106,6 +114,22 @@ impl Sheet<'_> {
     pub(super) fn whole(&self) -> Markup {
         html! {
             article.whole { (self.header()) (self.body()) }
+        }
+    }
+
+    fn prefix(&self) -> &'static str {
+        match self.pictures {
+            Pictures::Served(origin) => origin.prefix(),
+            Pictures::Inside(_) => "",
+        }
+    }
+
+    /// A place's name in the page.
+    fn anchor(&self, place: impl std::fmt::Display) -> String {
+        let prefix = self.prefix();
+        match self.extent.size {
+            Size::Small => format!("{prefix}d{}p{place}", Place(self.at)),
+            Size::Large => format!("{prefix}p{place}"),
         }
     }
 
@@ -211,7 +235,7 @@ impl Sheet<'_> {
 
     fn text(&self, place: usize, text: &str, rest: usize) -> Markup {
         html! {
-            p id={ "p" (place) } dir="auto" {
+            p id=(self.anchor(place)) dir="auto" {
                 (marked(text, self.words))
                 @if rest > 0 { " " span.cut { "… " (counted(rest as u64, "letter", "letters")) " more" } }
             }
@@ -257,7 +281,7 @@ impl Sheet<'_> {
                 let (width, height) = self.extent.size.of(stored.width, stored.height);
                 let source = self.source(place);
                 html! {
-                    figure id={ "p" (place) } {
+                    figure id=(self.anchor(place)) {
                         @match (source, &self.pictures) {
                             (Some(source), Pictures::Served(origin)) => {
                                 a href=(origin.image(self.at, place)) {
@@ -267,11 +291,11 @@ impl Sheet<'_> {
                             (Some(source), Pictures::Inside(_)) => img src=(source) width=(width) height=(height) alt=(name);,
                             (None, _) => div.missing.safety { p { "Its bytes are no image that is shown." } },
                         }
-                        (caption(image, alt))
+                        (self.caption(image, alt))
                     }
                 }
             }
-            _ => missing(place, image),
+            _ => self.missing(place, image),
         }
     }
 
@@ -286,6 +310,44 @@ impl Sheet<'_> {
             }
         }
     }
+
+    fn caption(&self, image: &Image, alt: Option<&str>) -> Markup {
+        let stored = image.stored.as_ref();
+        html! {
+            figcaption {
+                @if let Some(alt) = alt {
+                    span.alt dir="auto" { (visible(beginning(alt, 300).0)) }
+                }
+                @if let Some(stored) = stored {
+                    span.facts {
+                        (stored.width) "×" (stored.height) " " (visible(beginning(&stored.format, 12).0))
+                        @if (stored.original_width, stored.original_height) != (stored.width, stored.height) {
+                            ", was " (stored.original_width) "×" (stored.original_height)
+                        }
+                        @if let Some(similarity) = image.similarity { ", similarity " (format!("{similarity:.2}")) }
+                        @if let Some(sentence) = image.sentence { ", to " a href={ "#" (self.anchor(sentence)) } { "place " (sentence) } }
+                    }
+                }
+                @if let Some(url) = &image.url { span.from { (address(url)) } }
+            }
+        }
+    }
+
+    /// The box in the place of an image that is not there.
+    fn missing(&self, place: usize, image: &Image) -> Markup {
+        let (kind, class) = words::kind(&image.outcome);
+        let name = image.outcome.to_string();
+        html! {
+            div class={ "missing " (class) } id=(self.anchor(place)) {
+                p { b { "No image: " (kind) "." } " " (words::reason(&image.outcome)) " " code { (visible(beginning(&name, 60).0)) } }
+                @if let Some(alt) = image.alt.as_deref().filter(|alt| !alt.is_empty()) {
+                    p.alt dir="auto" { (visible(beginning(alt, 300).0)) }
+                }
+                @if let Some(similarity) = image.similarity { p.facts { "similarity " (format!("{similarity:.2}")) } }
+                @if let Some(url) = &image.url { p.from { (address(url)) } }
+            }
+        }
+    }
 }
 
 /// Neighbouring images stand together.
@@ -296,48 +358,10 @@ fn flush(figures: &mut Vec<Markup>, parts: &mut Vec<Markup>) {
     }
 }
 
-fn caption(image: &Image, alt: Option<&str>) -> Markup {
-    let stored = image.stored.as_ref();
-    html! {
-        figcaption {
-            @if let Some(alt) = alt {
-                span.alt dir="auto" { (visible(beginning(alt, 300).0)) }
-            }
-            @if let Some(stored) = stored {
-                span.facts {
-                    (stored.width) "×" (stored.height) " " (visible(beginning(&stored.format, 12).0))
-                    @if (stored.original_width, stored.original_height) != (stored.width, stored.height) {
-                        ", was " (stored.original_width) "×" (stored.original_height)
-                    }
-                    @if let Some(similarity) = image.similarity { ", similarity " (format!("{similarity:.2}")) }
-                    @if let Some(sentence) = image.sentence { ", to " a href={ "#p" (sentence) } { "place " (sentence) } }
-                }
-            }
-            @if let Some(url) = &image.url { span.from { (address(url)) } }
-        }
-    }
-}
-
-/// The box in the place of an image that is not there.
-fn missing(place: usize, image: &Image) -> Markup {
-    let (kind, class) = words::kind(&image.outcome);
-    let name = image.outcome.to_string();
-    html! {
-        div class={ "missing " (class) } id={ "p" (place) } {
-            p { b { "No image: " (kind) "." } " " (words::reason(&image.outcome)) " " code { (visible(beginning(&name, 60).0)) } }
-            @if let Some(alt) = image.alt.as_deref().filter(|alt| !alt.is_empty()) {
-                p.alt dir="auto" { (visible(beginning(alt, 300).0)) }
-            }
-            @if let Some(similarity) = image.similarity { p.facts { "similarity " (format!("{similarity:.2}")) } }
-            @if let Some(url) = &image.url { p.from { (address(url)) } }
-        }
-    }
-}
-
 /// A document, or a row group, that cannot be read.
 pub(super) fn broken(at: RowAt, error: &str) -> Markup {
     html! {
-        article.card.broken id={ "d" (Place(at)) } tabindex="0" {
+        article.card.broken tabindex="0" {
             header { h2.id { "Cannot be read" } span.at { (Place(at)) } }
             p.error { (visible(error)) }
         }

@@ -105,9 +105,10 @@ impl Ids<'_> {
         let pieces = self.pieces();
         let slotted: usize = pieces.iter().map(|piece| piece.tokens.len()).sum();
         let Cutting { context, slots, .. } = self.cutting;
+        let prefix = of.map_or("", |(origin, _)| origin.prefix());
         let mut left = MOST_TOKENS;
         html! {
-            details.layout id="layout" open[asked] {
+            details.layout id={ (prefix) "layout" } open[asked] {
                 summary accesskey="t" {
                     "Token layout" " "
                     span.quiet {
@@ -127,7 +128,7 @@ impl Ids<'_> {
                             span.quiet { (says(piece)) }
                         }
                         (bar(&[(piece, None)], context, slots))
-                        (self.tokens(piece, &mut left))
+                        (self.tokens(piece, prefix, &mut left))
                     }
                 }
                 @if pieces.len() > MOST_PIECES { p.quiet { "More pieces than are shown here." } }
@@ -146,7 +147,6 @@ impl Ids<'_> {
             form.numbers action="/document#layout" method="get" {
                 @if let Some(dataset) = origin.number() { input type="hidden" name="d" value=(dataset); }
                 input type="hidden" name="at" value=(Place(at));
-                input type="hidden" name="id" value=(self.row.document.id);
                 (number("context", context as u64))
                 (number("slots", slots as u64))
                 (number("seed", seed))
@@ -156,7 +156,7 @@ impl Ids<'_> {
         }
     }
 
-    fn tokens(&self, piece: &Piece, left: &mut usize) -> Markup {
+    fn tokens(&self, piece: &Piece, prefix: &str, left: &mut usize) -> Markup {
         let mut images = piece.images.iter();
         let mut parts = Vec::new();
         let mut at = 0;
@@ -174,7 +174,7 @@ impl Ids<'_> {
                 false => "no text stands before it in this piece: it has no contrastive pair",
             };
             parts.push(html! {
-                a.image.without[!image.has_context] href={ "#p" (image.place) } title=(context) {
+                a.image.without[!image.has_context] href={ "#" (prefix) "p" (image.place) } title=(context) {
                     b { "BOI" } " ▢×" (self.cutting.slots) " " b { "EOI" }
                 }
                 " "

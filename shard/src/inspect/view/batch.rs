@@ -29,6 +29,8 @@ const TIME: Duration = Duration::from_secs(4);
 /// A step whose position is kept, beside those that were shown.
 const KEPT_EVERY: u64 = 16;
 const KEPT_POSITIONS: usize = 128;
+/// Pieces of a row that are shown.
+const MOST_PIECES: usize = 500;
 /// Streams whose plans are kept: one holds the ids of up to 64 row groups.
 const KEPT_PLANS: usize = 2;
 
@@ -298,9 +300,11 @@ fn row(
         .iter()
         .map(|taken| taken.piece.tokens.len())
         .sum();
+    let left_out = sequence.pieces.len().saturating_sub(MOST_PIECES);
     let pieces: Vec<_> = sequence
         .pieces
         .iter()
+        .take(MOST_PIECES)
         .map(|taken| {
             let title = format!(
                 "{}, {} ids",
@@ -325,10 +329,11 @@ fn row(
             details open[index == 0] {
                 summary { "What it holds" }
                 ol.pieces {
-                    @for (number, taken) in sequence.pieces.iter().enumerate() {
+                    @for (number, taken) in sequence.pieces.iter().enumerate().take(MOST_PIECES) {
                         li { (piece(asked, number, taken, id_of(taken))) }
                     }
                 }
+                @if left_out > 0 { p.quiet { (counted(left_out as u64, "more piece", "more pieces")) } }
             }
         }
     }

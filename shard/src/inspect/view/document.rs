@@ -200,12 +200,24 @@ impl Sheet<'_> {
         flush(&mut figures, &mut parts);
         let more = places.len() - shown;
         html! {
-            div.body {
+            div.body lang=[self.language()] {
                 @for part in parts { (part) }
                 @if places.is_empty() { p.quiet { "An empty document." } }
             }
             @if more > 0 || cut > 0 { (self.rest(shown, more)) }
         }
+    }
+
+    /// Where it looks like a language tag: fonts and hyphens go by it.
+    fn language(&self) -> Option<&str> {
+        let is_tag = |tag: &&str| {
+            let letters = tag.bytes();
+            tag.len() <= 35
+                && letters
+                    .into_iter()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        self.row.document.language.as_deref().filter(is_tag)
     }
 
     fn rest(&self, shown: usize, more: usize) -> Markup {

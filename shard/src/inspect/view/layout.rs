@@ -11,13 +11,17 @@ use super::refusal::Refusal;
 use super::text::{count, counted, visible};
 use crate::config::StreamConfig;
 use crate::cut::{Limits, Piece, cut};
+use crate::keyed::id_number;
 use crate::order::RowAt;
 use crate::place::place;
 use crate::read::DocumentTokens;
+use crate::track::is_held_out;
 
 /// Ids of a document that are shown one by one.
 const MOST_TOKENS: usize = 6_000;
 const MOST_PIECES: usize = 64;
+/// Images of a piece that its bar shows: more are no wider than a pixel.
+const MOST_MARKS: usize = 1_000;
 
 /// How documents are cut.
 #[derive(Clone, Copy)]
@@ -118,6 +122,7 @@ impl Ids<'_> {
                     }
                 }
                 @if let Some((origin, at)) = of { (self.form(origin, at)) }
+                p.quiet { (self.fate()) }
                 @if self.tokenizer.is_none() {
                     p.quiet { "The dataset's tokenizer is not beside it: ids are shown as numbers." }
                 }
@@ -133,6 +138,26 @@ impl Ids<'_> {
                 }
                 @if pieces.len() > MOST_PIECES { p.quiet { "More pieces than are shown here." } }
             }
+        }
+    }
+
+    /// Whether streams take it.
+    fn fate(&self) -> String {
+        let StreamConfig {
+            holdout,
+            min_images,
+            ..
+        } = StreamConfig::default();
+        let document = &self.row.document;
+        if is_held_out(id_number(&document.id), holdout) {
+            let share = 100.0 * holdout;
+            format!(
+                "It is among the {share:.0} % that are held out: training streams do not take it."
+            )
+        } else if (document.stored_images() as u64) < u64::from(min_images) {
+            "Without a stored image streams do not take it, unless min_images is 0.".to_owned()
+        } else {
+            "Training streams take it.".to_owned()
         }
     }
 
@@ -246,7 +271,7 @@ pub(super) fn bar(
             rect.{ "c" (index % 8) } x=(start) y="0" width=(length) height="16" {
                 @if let Some((_, title)) = leads { title { (title) } }
             }
-            @for image in &piece.images {
+            @for image in piece.images.iter().take(MOST_MARKS) {
                 rect.im x=(start + image.first_slot - 1) y="3" width=(slots + 2) height="10" {}
             }
             rect.edge x=(start) y="0" width=(context as f64 / 600.0) height="16" {}

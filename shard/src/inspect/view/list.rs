@@ -12,7 +12,7 @@ use super::document::{Extent, Origin, Pictures, Sheet, broken};
 use super::frame::{Tab, page};
 use super::guard::Led;
 use super::refusal::Refusal;
-use super::search::{Cursor, Entry, Found, NoPredicate, Reading, Wanted, find};
+use super::search::{Cursor, Entry, Found, Reading, Unasked, Wanted, find};
 use super::shelf::{Located, Looked, Shelf};
 use super::text::{count, counted, visible};
 use crate::order::RowAt;
@@ -93,7 +93,10 @@ pub(super) fn list(desk: &Desk, query: &Query, led: Led) -> Result<Markup, Refus
         (_, Led::Elsewhere) if !asked.question.is_empty() => html! {
             p.note { "Another site led here with this question. It is answered when you ask it: press Search." }
         },
-        (Err(NoPredicate(detail)), _) => html! {
+        (Err(Unasked::TooLong), _) => html! {
+            p.error { "Ask for fewer words." }
+        },
+        (Err(Unasked::NoPredicate(detail)), _) => html! {
             p.error { "This is no predicate: " (visible(&detail)) }
             p { a href=(asked.link().with("as", "words").build()) { "Look for these as words instead" } }
         },

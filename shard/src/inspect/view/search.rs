@@ -31,24 +31,32 @@ pub(super) enum Reading {
     Words,
 }
 
-/// A question that was meant as SQL and is none.
+/// Words of one question: each is looked for in every text.
+const MOST_WORDS: usize = 32;
+
+/// A question that cannot be asked.
 #[derive(Debug)]
-pub(super) struct NoPredicate(pub(super) String);
+pub(super) enum Unasked {
+    /// It was meant as SQL and is none.
+    NoPredicate(String),
+    /// It has too many words.
+    TooLong,
+}
 
 impl Wanted {
-    pub(super) fn parse(question: &str, reading: Reading) -> Result<Self, NoPredicate> {
+    pub(super) fn parse(question: &str, reading: Reading) -> Result<Self, Unasked> {
         let question = question.trim();
         if question.is_empty() {
             return Ok(Self::All);
         }
         if reading == Reading::Words {
-            return Ok(Self::Words(words(question)));
+            return words(question);
         }
         match Filter::parse(question) {
             // A predicate about nothing, `true` say, is a word.
             Ok(filter) if !filter.columns().is_empty() => Ok(Self::Predicate(Box::new(filter))),
-            Err(error) if is_meant_as_sql(question) => Err(NoPredicate(error.detail)),
-            Ok(_) | Err(_) => Ok(Self::Words(words(question))),
+            Err(error) if is_meant_as_sql(question) => Err(Unasked::NoPredicate(error.detail)),
+            Ok(_) | Err(_) => words(question),
         }
     }
 
@@ -74,7 +82,7 @@ impl Wanted {
 }
 
 /// Words, in lower case; those between quotes together.
-fn words(question: &str) -> Vec<String> {
+fn words(question: &str) -> Result<Wanted, Unasked> {
     let lower = question.to_lowercase();
     let mut words = Vec::new();
     for (index, part) in lower.split('"').enumerate() {
@@ -85,7 +93,12 @@ fn words(question: &str) -> Vec<String> {
     }
     words.sort();
     words.dedup();
-    words
+    match words.len() {
+        // Between quotes there may be nothing.
+        0 => Ok(Wanted::All),
+        1..=MOST_WORDS => Ok(Wanted::Words(words)),
+        _ => Err(Unasked::TooLong),
+    }
 }
 
 /// Whether it names a column and compares: who writes that means no words.
@@ -301,13 +314,13 @@ mod tests {
             ("id = 'x'; DROP TABLE documents", "end of expression"),
         ] {
             match wanted(question) {
-                Err(NoPredicate(detail)) => {
+                Err(Unasked::NoPredicate(detail)) => {
                     assert!(
                         says.is_empty() || !detail.is_empty(),
                         "{question}: {detail}"
                     );
                 }
-                Ok(_) => panic!("{question} was taken"),
+                _ => panic!("{question} was taken"),
             }
         }
     }
@@ -316,5 +329,8 @@ mod tests {
     fn words_it_is_when_words_are_asked_for() {
         let wanted = Wanted::parse("n_images >= 2", Reading::Words);
         assert!(matches!(wanted, Ok(Wanted::Words(_))));
+        let many: String = (0..40).map(|n| format!("w{n} ")).collect();
+        let many = Wanted::parse(&many, Reading::Words);
+        assert!(matches!(many, Err(Unasked::TooLong)));
     }
 }

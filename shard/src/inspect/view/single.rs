@@ -103,7 +103,7 @@ fn named(shelf: &Shelf, query: &Query) -> Result<(RowAt, Row), Refusal> {
         Looked::Everywhere => format!("{name} has no document {id}"),
         Looked::WhereReadable => format!("what can be read of {name} has no document {id}"),
         Looked::UntilDeadline => format!(
-            "{id} was not found before time was up: lcl-shard show looks for as long as it takes"
+            "{id} was not found before time was up: search for its id, which can go on, or ask lcl-shard show"
         ),
     }))
 }

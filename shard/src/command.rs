@@ -5,10 +5,12 @@ mod export;
 mod packing;
 mod progress;
 mod serve;
+mod show;
 mod simulate;
 mod sql;
 mod stats;
 mod verify;
+mod view;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -25,6 +27,8 @@ pub(crate) enum Command {
     Serve(serve::Serve),
     Verify(verify::Verify),
     Export(export::Export),
+    View(view::View),
+    Show(show::Show),
 }
 
 impl Command {
@@ -39,6 +43,8 @@ impl Command {
             Self::Serve(serve) => serve.run(),
             Self::Verify(verify) => return verify.run(out),
             Self::Export(export) => export.run(out),
+            Self::View(view) => view.run(),
+            Self::Show(show) => show.run(out),
         }?;
         Ok(ExitCode::SUCCESS)
     }

@@ -9,6 +9,7 @@ use lcl_schemas::settings::SettingsError;
 use lcl_shard::StreamError;
 use lcl_shard::flight::server::ServeError;
 use lcl_shard::inspect::export::ExportError;
+use lcl_shard::inspect::view::ViewError;
 
 /// Asks questions of datasets that `lcl-ingest` made, and serves them to trainers.
 #[derive(Parser)]
@@ -50,6 +51,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<SettingsError>()
         || matches!(error.downcast_ref(), Some(ServeError::Config { .. }))
         || error.downcast_ref().is_some_and(ExportError::is_usage)
+        || matches!(error.downcast_ref(), Some(ViewError::Exposed(_)))
         || matches!(
             error.downcast_ref(),
             Some(StreamError::Config(_) | StreamError::Filter(_) | StreamError::Ranks { .. })

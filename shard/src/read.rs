@@ -33,6 +33,9 @@ use crate::order::RowAt;
 use crate::stored::{Buffers, PageFile, StoredImages};
 use crate::verify::{Fault, Verifier};
 
+#[cfg(feature = "query")]
+mod whole;
+
 /// Why a dataset cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -336,10 +339,22 @@ impl Reader {
 
     /// Columns of a row group.
     pub(crate) fn read(&self, group: u32, columns: &[&str]) -> Result<Vec<RecordBatch>, ReadError> {
+        let rows = self.groups[group as usize].rows;
+        self.read_rows(group, columns, 0..rows)
+    }
+
+    /// Columns of some of its rows.
+    fn read_rows(
+        &self,
+        group: u32,
+        columns: &[&str],
+        rows: Range<u32>,
+    ) -> Result<Vec<RecordBatch>, ReadError> {
         let failed =
             |error: &dyn std::fmt::Display| self.shard_error(group, None, error.to_string());
         let (file, footer) = self.shard(group, None)?;
-        let row_group = self.groups[group as usize].row_group as usize;
+        let entry = &self.groups[group as usize];
+        let (row_group, whole) = (entry.row_group as usize, entry.rows as usize);
         let mask = ProjectionMask::columns(footer.parquet_schema(), columns.iter().copied());
         let chunks = footer.metadata().row_group(row_group).columns();
         let read = chunks
@@ -350,11 +365,15 @@ impl Reader {
         self.bytes_read
             .fetch_add(bytes.unsigned_abs(), Ordering::Relaxed);
         let batches = caught(|| {
-            let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
+            let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
                 .with_row_groups(vec![row_group])
-                .with_projection(mask)
-                .build()?;
-            Ok(reader.collect::<Result<_, _>>()?)
+                .with_projection(mask);
+            if rows.len() < whole {
+                builder = builder
+                    .with_offset(rows.start as usize)
+                    .with_limit(rows.len());
+            }
+            Ok(builder.build()?.collect::<Result<_, _>>()?)
         });
         batches.map_err(|error| failed(&error))
     }

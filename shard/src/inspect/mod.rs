@@ -11,3 +11,4 @@ pub mod stats;
 mod visible;
 
 pub use groups::Watch;
+pub mod view;

@@ -18,3 +18,5 @@ mod sql;
 #[cfg(feature = "query")]
 mod stats;
 mod stream;
+#[cfg(feature = "query")]
+mod view;

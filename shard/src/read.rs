@@ -16,7 +16,6 @@ use lcl_schemas::dataset::{
     manifest_from_arrow,
 };
 #[cfg(feature = "query")]
-use lcl_schemas::row::{self, Row};
 use lcl_schemas::vocabulary::TokenId;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -291,39 +290,6 @@ impl Reader {
             }
         }
         Ok(rows)
-    }
-
-    /// The rows of a row group, pixels included, if they are those that the manifest speaks of.
-    #[cfg(feature = "query")]
-    pub(crate) fn rows(&self, group: u32) -> Result<Vec<Row>, ReadError> {
-        let damaged = |detail: String| self.shard_error(group, None, detail);
-        let schema = row::schema();
-        let columns: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-        let mut rows = Vec::new();
-        for batch in self.read(group, &columns)? {
-            let read = row::from_arrow(&batch, &self.header.vocabulary);
-            rows.extend(read.map_err(|error| damaged(error.to_string()))?);
-        }
-        for (at, row) in rows.iter().enumerate() {
-            let mut stored = row
-                .document
-                .images()
-                .filter_map(|image| image.stored.as_ref());
-            if stored.any(|stored| stored.bytes.is_empty()) {
-                let detail = "a stored image has no bytes".to_owned();
-                return Err(self.shard_error(group, Some(at as u32), detail));
-            }
-        }
-        let entry = &self.groups[group as usize];
-        let images: usize = rows.iter().map(|row| row.document.stored_images()).sum();
-        let found = (rows.len() as u64, images as u64);
-        match found == (u64::from(entry.rows), entry.images) {
-            true => Ok(rows),
-            false => Err(damaged(format!(
-                "(rows, stored images) are {found:?} and in the manifest {:?}",
-                (entry.rows, entry.images)
-            ))),
-        }
     }
 
     /// An error that names a shard, row group and row.

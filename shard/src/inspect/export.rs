@@ -262,7 +262,7 @@ impl Export {
         if !passes.contains(&true) {
             return Ok(vec![None; rows]);
         }
-        let read = reader.rows(group)?;
+        let read = reader.with_pixels(group)?;
         let chosen = read.into_iter().zip(passes).map(|(row, passes)| {
             let held_out = || is_held_out(id_number(&row.document.id), self.holdout);
             let in_part = match self.part {

@@ -8,7 +8,7 @@ pub mod packing;
 pub mod simulate;
 pub mod sql;
 pub mod stats;
+pub mod view;
 mod visible;
 
 pub use groups::Watch;
-pub mod view;

@@ -18,5 +18,5 @@ mod sql;
 #[cfg(feature = "query")]
 mod stats;
 mod stream;
-#[cfg(feature = "query")]
+#[cfg(all(feature = "query", feature = "serve"))]
 mod view;

@@ -11,14 +11,20 @@ const FINE: u32 = 7;
 const BINS: usize = 16;
 /// Values that so much of all lies at or below, in percent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "each says what it is")]
 pub struct Quantiles<N> {
+    /// 1 %.
     pub p1: N,
+    /// 5 %.
     pub p5: N,
+    /// 25 %.
     pub p25: N,
+    /// 50 %, the median.
     pub p50: N,
+    /// 75 %.
     pub p75: N,
+    /// 95 %.
     pub p95: N,
+    /// 99 %.
     pub p99: N,
 }
 

@@ -8,17 +8,23 @@ use serde::Serialize;
 /// Steps of an octave, as a power of two.
 const FINE: u32 = 7;
 /// Bins shown at most, where the range allows.
-const BINS: usize = 20;
+const BINS: usize = 16;
 /// Values that so much of all lies at or below, in percent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "each says what it is")]
 pub struct Quantiles<N> {
+    /// 1 %.
     pub p1: N,
+    /// 5 %.
     pub p5: N,
+    /// 25 %.
     pub p25: N,
+    /// 50 %, the median.
     pub p50: N,
+    /// 75 %.
     pub p75: N,
+    /// 95 %.
     pub p95: N,
+    /// 99 %.
     pub p99: N,
 }
 
@@ -159,8 +165,8 @@ impl Histogram {
         let first = step(self.min, bits);
         let mut bins: Vec<_> = (first..first + steps(bits))
             .map(|step| Bin {
-                from: start(step, bits),
-                to: start(step + 1, bits) - 1,
+                from: start(step, bits).max(self.min),
+                to: (start(step + 1, bits) - 1).min(self.max),
                 count: 0,
             })
             .collect();
@@ -323,7 +329,8 @@ mod tests {
         };
         assert_eq!(bins(&[0, 6]), (7, 0, 0));
         assert_eq!(bins(&[200, 256]), (15, 200, 203));
-        assert_eq!(bins(&[10, 5000]), (19, 8, 11));
+        assert_eq!(bins(&[10, 5000]), (10, 10, 15));
+        assert_eq!(bins(&[100, 500]), (10, 100, 111));
         assert_eq!(bins(&[1, 1 << 20]), (21, 1, 1));
     }
 

@@ -8,9 +8,10 @@
 
 use std::thread;
 
-/// Comparisons in all before the search is given up, which makes its time bounded: 10 s, were they all made.
-const COMPARISONS: u64 = 8 << 30;
-/// Parts of the work, each with its share of the comparisons: what is found does not depend on threads.
+/// Buckets looked into and hashes compared before the search is given up, which bounds its time: half a minute on two
+/// idle cores.
+const STEPS: u64 = 4 << 30;
+/// Parts of the work, each with its share of the steps: what is found does not depend on threads.
 const SLICES: usize = 64;
 
 /// Pairs found, and who hangs together by them.
@@ -59,12 +60,31 @@ impl Band {
     }
 }
 
-/// As many bands that buckets hold about one hash each.
+/// Ways of cutting 64 bits that have buckets enough for a few, and for millions of hashes.
+const CUTS: [&[u32]; 2] = [&[16, 16, 16, 16], &[22, 21, 21]];
+
+/// The way of cutting that takes the least work.
 fn bands(hashes: usize, most: u32) -> Vec<Band> {
-    let widths: &[u32] = match hashes {
-        0..=0x4_0000 => &[16, 16, 16, 16],
-        _ => &[22, 21, 21],
+    let work = |bands: &Vec<Band>| -> u64 {
+        let of_band = |band: &Band| {
+            // Buckets looked into, and hashes in them.
+            let buckets = (0..=band.radius)
+                .map(|bits| choose(band.bits, bits))
+                .sum::<u64>();
+            buckets * (1 + (hashes as u64 >> band.bits))
+        };
+        bands.iter().map(of_band).sum()
     };
+    let cuts = CUTS.map(|widths| cut(widths, most));
+    cuts.into_iter().min_by_key(work).unwrap_or_default()
+}
+
+/// In how many ways so many of n bits can be set.
+fn choose(n: u32, bits: u32) -> u64 {
+    (0..u64::from(bits)).fold(1, |ways, bit| ways * (u64::from(n) - bit) / (bit + 1))
+}
+
+fn cut(widths: &[u32], most: u32) -> Vec<Band> {
     let (radius, extra) = (most / widths.len() as u32, most % widths.len() as u32);
     let mut shift = 0;
     let band = |(at, &bits): (usize, &u32)| {
@@ -137,7 +157,7 @@ fn search(hashes: &[u64], weights: &[u32], most: u32, bands: &[Band]) -> Neighbo
         let pairs = weight * weight.saturating_sub(1) / 2;
         found.pairs[0] = found.pairs[0].saturating_add(pairs);
     }
-    let budget = COMPARISONS / (SLICES * bands.len().max(1)) as u64;
+    let budget = STEPS / (SLICES * bands.len().max(1)) as u64;
     for at in 0..bands.len() {
         let search = Search {
             hashes,
@@ -194,7 +214,7 @@ impl Search<'_> {
             for mask in &self.masks {
                 let bucket = own ^ mask;
                 let size = self.buckets.starts[bucket + 1] - self.buckets.starts[bucket];
-                let Some(rest) = left.checked_sub(u64::from(size)) else {
+                let Some(rest) = left.checked_sub(1 + u64::from(size)) else {
                     found.complete = false;
                     return;
                 };
@@ -326,8 +346,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(6))]
         #[test]
         fn the_wide_bands_of_many_hashes_find_the_same(hashes in hashes(), most in 0..12u32) {
-            let wide = bands(1 << 20, most);
-            prop_assert!(wide.iter().all(|band| band.bits > 20));
+            let wide = cut(CUTS[1], most);
             let found = search(&hashes, &vec![1; hashes.len()], most, &wide);
             let (pairs, sets) = by_hand(&hashes, most);
             prop_assert_eq!((found.pairs, firsts(found.sets)), (pairs, sets));
@@ -353,5 +372,10 @@ mod tests {
         assert_eq!(radii(2), [0, 0, 0]);
         assert_eq!(radii(4), [1, 0, 0, 0]);
         assert_eq!(radii(15), [3, 3, 3, 3]);
+        assert_eq!(bands(1 << 20, 4).len(), 3, "many hashes want many buckets");
+        assert_eq!(
+            (choose(16, 0), choose(16, 2), choose(22, 3)),
+            (1, 120, 1540)
+        );
     }
 }

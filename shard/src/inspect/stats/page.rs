@@ -17,6 +17,8 @@ const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 130.0;
 /// Room for a label below a plot.
 const LABEL: f64 = 44.0;
+/// Room on the left, for the first label when it is turned.
+const MARGIN: f64 = 14.0;
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
@@ -34,14 +36,14 @@ figure{margin:0;min-width:0}svg{display:block;width:100%;height:auto;margin-top:
 svg rect{fill:var(--bar)}svg line{stroke:var(--line)}text{font-size:11px;fill:var(--soft)}
 table{border-collapse:collapse;width:100%;font-size:.9375rem;table-layout:fixed}
 td,th{text-align:left;padding:.2rem .5rem .2rem 0;border-bottom:1px solid var(--line);overflow-wrap:anywhere;vertical-align:top;font-weight:normal}
-td.n{text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:normal;width:6.5rem}td.s{width:4.5rem;color:var(--soft)}
-td.bar{width:26%;padding-right:0}td.bar i{display:block;height:.8em;margin-top:.35em;border-radius:2px;background:var(--bar);min-width:1px}
+td.n{text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:normal;white-space:nowrap;width:5.6rem}td.s{width:4.4rem;color:var(--soft)}
+td.bar{width:28%;padding-right:0}.grid td.bar{width:18%}td.bar i{display:block;height:.8em;margin-top:.35em;border-radius:2px;background:var(--bar);min-width:1px}
 .whole{display:flex;height:1.4rem;border-radius:4px;overflow:hidden;margin:.5rem 0}.whole i{min-width:2px}
 .key{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;padding:0;margin:.4rem 0 1rem;list-style:none;font-size:.875rem}.key i{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.4em}
 .stored,td.bar i.stored{background:#2a7}.fetch,td.bar i.fetch{background:#c64}.manners,td.bar i.manners{background:#86b}.safety,td.bar i.safety{background:#a33}
 .content,td.bar i.content{background:#b90}.rule,td.bar i.rule{background:#89a}.unknown,td.bar i.unknown{background:#999}
 code{font-size:.85em;overflow-wrap:anywhere}
-@media(max-width:30rem){td.bar{display:none}td.n{width:5.5rem}}";
+@media(max-width:30rem){td.bar,.grid td.bar{width:16%}.grid td.s{display:none}}";
 
 /// The page; `title` is the dataset's name.
 pub fn page(title: &str, found: &Statistics) -> String {
@@ -191,8 +193,8 @@ fn drawn(plot: &Plot) -> Markup {
         figure {
             h3 { (plot.title) }
             p.soft { (plot.summary) }
-            svg viewBox=(format!("0 0 {WIDTH} {}", HEIGHT + LABEL)) role="img" aria-label=(plot.title) {
-                text x="0" y="10" { (Grouped(most)) }
+            svg viewBox=(format!("{} 0 {} {}", -MARGIN, WIDTH + MARGIN, HEIGHT + LABEL)) role="img" aria-label=(plot.title) {
+                text x=(-MARGIN) y="10" { (Grouped(most)) }
                 line x1="0" x2=(WIDTH) y1=(HEIGHT) y2=(HEIGHT) {}
                 @for (at, bar) in plot.bars.iter().enumerate() {
                     @let (x, high) = (at as f64 * wide, height(bar.count));
@@ -236,7 +238,13 @@ fn ranking(title: &str, ranking: &Ranking) -> Markup {
                         (row(named.name.as_deref().unwrap_or("(none)"), named.count, all, most, None))
                     }
                     @if shown < all {
-                        (row(&format!("({} others)", Grouped(ranking.names.saturating_sub(NAMES as u64))), all - shown, all, most, None))
+                        // No bar: it would make all others look small.
+                        tr {
+                            td { "(" (Grouped(ranking.names.saturating_sub(NAMES as u64))) " others)" }
+                            td.n { (Grouped(all - shown)) }
+                            td.n.s { (Percent(all - shown, all)) }
+                            td.bar {}
+                        }
                     }
                 }
                 @if ranking.short_by_at_most > 0 {
@@ -277,7 +285,7 @@ fn duplicates(found: &Statistics) -> Markup {
         @if all > 0 {
             table {
                 @for (bits, count) in pairs().enumerate() {
-                    (row(&format!("pairs {bits} bits apart"), count, all, most, None))
+                    (row(&format!("pairs, {bits} bits apart"), count, all, most, None))
                 }
             }
         }

@@ -46,7 +46,7 @@ impl Statistics {
         });
         let similarity = Plot {
             title: "Similarity to the matched text",
-            summary: summary(&self.similarity, |value| format!("{value:.2}")),
+            summary: summary(&self.similarity, cosine(self.similarity.mean), cosine),
             bars: self.similarity.bins.iter().map(Bar::of_cosines).collect(),
             count: self.similarity.count,
         };
@@ -65,6 +65,10 @@ impl Bar {
     }
 }
 
+fn cosine(value: f64) -> String {
+    format!("{value:.2}")
+}
+
 fn plot(title: &'static str, found: &Distribution<u64>, spell: fn(u64) -> String) -> Plot {
     let bar = |bin: &super::histogram::Bin<u64>| Bar {
         label: match bin.from == bin.to {
@@ -74,15 +78,19 @@ fn plot(title: &'static str, found: &Distribution<u64>, spell: fn(u64) -> String
         from: spell(bin.from),
         count: bin.count,
     };
+    let mean = match found.mean < 10.0 {
+        true => format!("{:.2}", found.mean),
+        false => spell(found.mean.round() as u64),
+    };
     Plot {
         title,
-        summary: summary(found, spell),
+        summary: summary(found, mean, spell),
         bars: found.bins.iter().map(bar).collect(),
         count: found.count,
     }
 }
 
-fn summary<N: Copy>(found: &Distribution<N>, spell: impl Fn(N) -> String) -> String {
+fn summary<N: Copy>(found: &Distribution<N>, mean: String, spell: impl Fn(N) -> String) -> String {
     let quantiles = &found.quantiles;
     let [min, p5, p50, p95, max] = [
         found.min,
@@ -92,10 +100,6 @@ fn summary<N: Copy>(found: &Distribution<N>, spell: impl Fn(N) -> String) -> Str
         found.max,
     ]
     .map(spell);
-    let mean = match found.mean.abs() < 10.0 {
-        true => format!("{:.2}", found.mean),
-        false => Grouped(found.mean.round() as u64).to_string(),
-    };
     format!("median {p50}, mean {mean}, 5–95 % {p5} – {p95}, all {min} – {max}")
 }
 
@@ -123,12 +127,14 @@ impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut value, mut unit) = (self.0 as f64, "B");
         for larger in ["KiB", "MiB", "GiB", "TiB"] {
-            if value < 1024.0 {
+            // The largest value of a bin is one less than a round number.
+            if value < 1023.5 {
                 break;
             }
             (value, unit) = (value / 1024.0, larger);
         }
-        let digits = usize::from(value < 9.95 && value.fract() > 0.05 && unit != "B");
+        let tenths = (value * 10.0).round();
+        let digits = usize::from(tenths < 100.0 && tenths % 10.0 != 0.0);
         f.pad(&format!("{value:.digits$} {unit}"))
     }
 }
@@ -164,12 +170,14 @@ mod tests {
             .map(|n| Grouped(n).to_string())
             .into();
         assert_eq!(grouped, ["0", "999", "1,000", "1,234,567"]);
-        let sizes: Vec<_> = [0, 1023, 1024, 1536, 16383, 12 << 20]
+        let sizes: Vec<_> = [0, 1023, 1024, 1536, 2047, 16383, (1 << 20) - 1, 12 << 20]
             .map(|n| Size(n).to_string())
             .into();
         assert_eq!(
             sizes,
-            ["0 B", "1023 B", "1 KiB", "1.5 KiB", "16 KiB", "12 MiB"]
+            [
+                "0 B", "1023 B", "1 KiB", "1.5 KiB", "2 KiB", "16 KiB", "1 MiB", "12 MiB"
+            ]
         );
         let shares: Vec<_> = [(0, 9), (1, 9999), (1, 4), (9998, 9999), (9, 9)]
             .map(|(a, b)| Percent(a, b).to_string())

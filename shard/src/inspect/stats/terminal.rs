@@ -146,7 +146,13 @@ impl<W: Write> Page<'_, W> {
             .sum();
         if shown < all {
             let names = Grouped(ranking.names.saturating_sub(NAMES as u64));
-            self.bar(&format!("({names} others)"), all - shown, all, most)?;
+            // No bar: it would make all others look small.
+            let (rest, percent) = (Grouped(all - shown), Percent(all - shown, all));
+            self.drawn(
+                &format!("({names} others)"),
+                0.0,
+                &format!("{rest:>13}{percent:>9}"),
+            )?;
         }
         if ranking.short_by_at_most > 0 {
             let short = Grouped(ranking.short_by_at_most);
@@ -198,9 +204,10 @@ impl<W: Write> Page<'_, W> {
             .fold(0, |sum, pairs| sum.saturating_add(*pairs));
         let most = near.pairs_by_bits.iter().copied().max().unwrap_or(0);
         for (bits, &count) in near.pairs_by_bits.iter().enumerate().filter(|_| pairs > 0) {
-            self.bar(&format!("{bits} bits apart"), count, pairs, most)?;
+            let plural = if bits == 1 { "" } else { "s" };
+            self.bar(&format!("{bits} bit{plural} apart"), count, pairs, most)?;
         }
-        self.sets(&near.largest, "near")
+        self.sets(&near.largest, "like")
     }
 
     fn sets(&mut self, sets: &[Repeated], relation: &str) -> io::Result<()> {

@@ -67,8 +67,10 @@ impl Scan<'_> {
     pub(super) fn run(&self, live: &[Commit]) -> Vec<FoundUnit> {
         let shards = live.iter().flat_map(|commit| &commit.shards);
         // Once for its hash and once for its rows.
-        self.progress
-            .begin(shards.map(|shard| 2 * shard.bytes).sum());
+        let bytes = shards.map(|shard| shard.bytes);
+        // A commit may say anything.
+        let bytes = bytes.fold(0u64, u64::saturating_add);
+        self.progress.begin(bytes.saturating_mul(2));
         let units: Vec<_> = live.iter().map(|_| Mutex::default()).collect();
         let tasks = Mutex::new(self.tasks(live));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -9,9 +9,10 @@
 //!   _manifests/latest                   the newest manifest's hash
 //!   _fetch/<unit>.<generation>.parquet  one row per request
 //!   part-<unit>-<n>-<sha8>.parquet      one row per document
+//!   _*/….damaged                        what could not be read and was set aside by a repair: as if it were not there
 //! ```
 //! A shard exists when a live commit names it; anything else is litter. This module only says what the files hold: who
-//! ingests writes them, who streams reads them.
+//! ingests or repairs writes them, who streams reads them.
 
 use std::collections::BTreeMap;
 use std::fmt;

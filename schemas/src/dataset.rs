@@ -9,10 +9,11 @@
 //!   _manifests/latest                   the newest manifest's hash
 //!   _fetch/<unit>.<generation>.parquet  one row per request
 //!   part-<unit>-<n>-<sha8>.parquet      one row per document
+//!   _*/….damaged                        what could not be read and was set aside by a repair: as if it were not there
 //! ```
 //! A shard exists when a live commit names it; anything else is litter. This module only says what the files hold: who
-//! ingests writes them, who streams reads them. Fields that a later version adds to the JSON are passed over: format 1 may
-//! grow, and nothing in it may change its meaning.
+//! ingests or repairs writes them, who streams reads them. Fields that a later version adds to the JSON are passed over:
+//! format 1 may grow, and nothing in it may change its meaning.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +21,9 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, UInt32Type, UInt64Type};
-use serde::{Deserialize, Serialize};
+use serde::de::value::StrDeserializer;
+use serde::de::{Error as _, IntoDeserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::outcome::{DocumentOutcome, Outcome};
 use crate::vocabulary::Vocabulary;
@@ -238,6 +241,7 @@ pub struct Commit {
     /// What it wrote, in row order.
     pub shards: Vec<ShardEntry>,
     /// Records by what became of them; they add up to `records`.
+    #[serde(deserialize_with = "summed")]
     pub documents: BTreeMap<DocumentOutcome, u64>,
     /// Images of all well-formed records by what became of them.
     pub images: BTreeMap<Outcome, u64>,
@@ -342,6 +346,24 @@ pub struct Fault {
     pub outcome: DocumentOutcome,
     /// Where (the line, for text) and what is wrong.
     pub detail: String,
+}
+
+/// Counts by outcome. Names of later versions are one outcome here, and add up.
+fn summed<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<DocumentOutcome, u64>, D::Error> {
+    let by_name = BTreeMap::<String, u64>::deserialize(deserializer)?;
+    let mut counts = BTreeMap::new();
+    for (name, count) in by_name {
+        let name: StrDeserializer<'_, D::Error> = name.as_str().into_deserializer();
+        let sum: &mut u64 = counts
+            .entry(DocumentOutcome::deserialize(name)?)
+            .or_default();
+        *sum = sum
+            .checked_add(count)
+            .ok_or_else(|| D::Error::custom("counts beyond 2^64"))?;
+    }
+    Ok(counts)
 }
 
 /// Keeps the newest commit of each unit, in the order of their names: sources, inputs and records.
@@ -615,8 +637,11 @@ mod tests {
         );
         let mut json = grown(&commit(0, 0).to_json());
         let documents = json["documents"].as_object_mut().expect("counts");
-        documents.insert("watermarked".into(), documents["unreadable"].clone());
-        documents.remove("unreadable");
+        let unreadable = documents
+            .remove("unreadable")
+            .and_then(|count| count.as_u64());
+        documents.insert("watermarked".into(), unreadable.into());
+        documents.insert("mirrored".into(), 0.into());
         let read: Commit = serde_json::from_value(json).expect("a commit");
         assert_eq!(read.documents[&DocumentOutcome::Unknown], 1);
         assert_eq!(read.check(), Ok(()));

@@ -139,7 +139,7 @@ impl Found {
             units: self.commits.live.len() as u64,
             commits: self.commits.all().count() as u64,
             shards: shards().count() as u64,
-            bytes: shards().map(|shard| shard.bytes).sum(),
+            bytes: shards().fold(0, |sum, shard| shard.bytes.saturating_add(sum)),
             documents: self.units.iter().map(|unit| unit.rows).sum(),
             images: self.units.iter().filter_map(stored).sum(),
             decoded: self.units.iter().map(|unit| unit.decoded).sum(),

@@ -1,6 +1,6 @@
 //! Manifests: what each is named after, and the newest against the live commits.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -135,16 +135,16 @@ fn newest(root: &Path, hash: &str, commits: &Commits, ledger: &Ledger) -> bool {
         }
     }
     if sound {
-        let behind = commits
+        let named: HashSet<_> = rows
+            .iter()
+            .map(|row| (row.unit.as_str(), row.generation))
+            .collect();
+        let live = commits
             .live
             .iter()
-            .filter(|commit| {
-                let name = commit.unit.name();
-                !rows
-                    .iter()
-                    .any(|row| row.unit == name && row.generation == commit.generation)
-                    && !commit.shards.is_empty()
-            })
+            .filter(|commit| !commit.shards.is_empty());
+        let behind = live
+            .filter(|commit| !named.contains(&(commit.unit.name().as_str(), commit.generation)))
             .count();
         ledger.note(format!(
             "the newest manifest is behind the commits by {behind} units: {ANEW}"

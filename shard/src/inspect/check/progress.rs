@@ -65,7 +65,10 @@ impl Progress {
     }
 
     pub(super) fn add(&self, bytes: u64, documents: u64, faults: u64) {
-        let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let bytes = self
+            .bytes
+            .fetch_add(bytes, Ordering::Relaxed)
+            .wrapping_add(bytes);
         let documents = self.documents.fetch_add(documents, Ordering::Relaxed) + documents;
         let message = || format!("{documents} documents, {faults} faults");
         match &self.shown {

@@ -112,7 +112,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file)?;
+        write!(f, "{}", plain(&self.file))?;
         let places = [
             ("row group", self.row_group),
             ("row", self.row),
@@ -124,11 +124,19 @@ impl fmt::Display for Fault {
             }
         }
         if let Some(id) = &self.id {
-            // It may be anybody's: nothing of it moves the cursor.
-            write!(f, " ({})", id.escape_debug())?;
+            write!(f, " ({})", plain(id))?;
         }
-        write!(f, ": {}", self.detail)
+        write!(f, ": {}", plain(&self.detail))
     }
+}
+
+/// What files and documents say may be anybody's: nothing of it moves a terminal's cursor.
+pub(super) fn plain(text: &str) -> String {
+    let escaped = text.chars().map(|character| match character.is_control() {
+        true => character.escape_default().to_string(),
+        false => character.to_string(),
+    });
+    escaped.collect()
 }
 
 /// Faults and notes, from all threads; of the faults the first [`LISTED`] by place, all counted.
@@ -260,7 +268,7 @@ impl fmt::Display for Report {
             writeln!(f, "{fault}")?;
             // Said once for those that follow one another.
             if faults.peek().map(|next| &next.what_to_do) != Some(&fault.what_to_do) {
-                writeln!(f, "  → {}", fault.what_to_do)?;
+                writeln!(f, "  → {}", plain(&fault.what_to_do))?;
             }
         }
         let unlisted = self.total() - self.faults.len() as u64;
@@ -268,7 +276,7 @@ impl fmt::Display for Report {
             writeln!(f, "… and {unlisted} more")?;
         }
         for note in &self.notes {
-            writeln!(f, "note: {note}")?;
+            writeln!(f, "note: {}", plain(note))?;
         }
         let Checked {
             units,
@@ -302,7 +310,7 @@ impl fmt::Display for Report {
 impl fmt::Display for Repaired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.steps {
-            writeln!(f, "repair: {step}")?;
+            writeln!(f, "repair: {}", plain(step))?;
         }
         writeln!(
             f,

@@ -67,8 +67,10 @@ impl Scan<'_> {
     pub(super) fn run(&self, live: &[Commit]) -> Vec<FoundUnit> {
         let shards = live.iter().flat_map(|commit| &commit.shards);
         // Once for its hash and once for its rows.
-        self.progress
-            .begin(shards.map(|shard| 2 * shard.bytes).sum());
+        let bytes = shards.map(|shard| shard.bytes);
+        // A commit may say anything.
+        let bytes = bytes.fold(0u64, u64::saturating_add);
+        self.progress.begin(bytes.saturating_mul(2));
         let units: Vec<_> = live.iter().map(|_| Mutex::default()).collect();
         let tasks = Mutex::new(self.tasks(live));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -99,29 +101,23 @@ impl Scan<'_> {
     fn tasks<'a>(&self, live: &'a [Commit]) -> impl Iterator<Item = Task<'a>> + use<'a> {
         let root = self.root.to_owned();
         let rows = self.header.is_some();
-        live.iter().enumerate().flat_map(move |(unit, commit)| {
-            let root = root.clone();
-            commit
-                .shards
-                .iter()
-                .enumerate()
-                .flat_map(move |(number, entry)| {
-                    let shard = Arc::new(Shard::new(&root, entry));
-                    let groups = if rows {
-                        entry.row_groups.len() as u32
-                    } else {
-                        0
-                    };
-                    std::iter::once(Part::File)
-                        .chain((0..groups).map(Part::Group))
-                        .map(move |part| Task {
-                            unit,
-                            number,
-                            commit,
-                            shard: shard.clone(),
-                            part,
-                        })
-                })
+        let units = live.iter().enumerate();
+        let shards = units.flat_map(|(unit, commit)| {
+            let shards = commit.shards.iter().enumerate();
+            shards.map(move |(number, entry)| (unit, number, commit, entry))
+        });
+        shards.flat_map(move |(unit, number, commit, entry)| {
+            // Its footer is read once and goes with its last part.
+            let shard = Arc::new(Shard::new(&root, entry));
+            let groups = (0..entry.row_groups.len() as u32).filter(move |_| rows);
+            let parts = std::iter::once(Part::File).chain(groups.map(Part::Group));
+            parts.map(move |part| Task {
+                unit,
+                number,
+                commit,
+                shard: shard.clone(),
+                part,
+            })
         })
     }
 

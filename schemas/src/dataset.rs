@@ -641,7 +641,7 @@ mod tests {
             .remove("unreadable")
             .and_then(|count| count.as_u64());
         documents.insert("watermarked".into(), unreadable.into());
-        documents.insert("mirrored".into(), 0.into());
+        documents.insert("zipped".into(), 0.into());
         let read: Commit = serde_json::from_value(json).expect("a commit");
         assert_eq!(read.documents[&DocumentOutcome::Unknown], 1);
         assert_eq!(read.check(), Ok(()));

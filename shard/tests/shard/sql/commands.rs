@@ -81,8 +81,8 @@ fn mistakes_are_told_with_what_would_be_right() {
             "there is no table `docs`; there are commits, documents, fetches, images, row_groups",
         ),
         ("SELECT n FROM documents", "documents.n_tokens"),
-        ("SELECT FROM WHERE", "Line: 1"),
-        ("SELECT detoken(tokens) FROM documents", "detokenize"),
+        ("SELECT (1 FROM documents", "Line: 1"),
+        ("SELECT detokenise(tokens) FROM documents", "detokenize"),
         ("SELECT 1; SELECT * FROM x", "there is no table `x`"),
         ("SELECT host(1)", "takes a text, not Int64"),
     ] {

@@ -186,12 +186,10 @@ fn pixels(shard: &Path) -> Vec<(u64, u64)> {
     columns.map(|column| column.byte_range()).collect()
 }
 
-#[test]
-fn statistics_read_no_pixels() {
-    let folder = written(|_| {});
-    let before = json(folder.path(), &[]);
-    let mut of_pixels = 0;
-    for shard in std::fs::read_dir(folder.path()).expect("a folder") {
+/// Overwrites every pixel of a dataset; how many bytes they were.
+pub(crate) fn spoil_pixels(folder: &Path) -> u64 {
+    let mut spoilt = 0;
+    for shard in std::fs::read_dir(folder).expect("a folder") {
         let shard = shard.expect("an entry").path();
         if shard
             .extension()
@@ -204,9 +202,17 @@ fn statistics_read_no_pixels() {
             file.seek(SeekFrom::Start(start)).expect("within");
             file.write_all(&vec![0xFF; length as usize])
                 .expect("writable");
-            of_pixels += length;
+            spoilt += length;
         }
     }
+    spoilt
+}
+
+#[test]
+fn statistics_read_no_pixels() {
+    let folder = written(|_| {});
+    let before = json(folder.path(), &[]);
+    let of_pixels = spoil_pixels(folder.path());
     let after = json(folder.path(), &[]);
     assert_eq!(
         before, after,

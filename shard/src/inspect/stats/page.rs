@@ -37,6 +37,7 @@ svg rect{fill:var(--bar)}svg line{stroke:var(--line)}text{font-size:11px;fill:va
 table{border-collapse:collapse;width:100%;font-size:.9375rem;table-layout:fixed}
 td,th{text-align:left;padding:.2rem .5rem .2rem 0;border-bottom:1px solid var(--line);overflow-wrap:anywhere;vertical-align:top;font-weight:normal}
 td.n{text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:normal;white-space:nowrap;width:5.6rem}td.s{width:4.4rem;color:var(--soft)}
+td.k{width:8rem;padding-right:1rem}.below{margin-top:1.75rem}
 td.bar{width:28%;padding-right:0}.grid td.bar{width:18%}td.bar i{display:block;height:.8em;margin-top:.35em;border-radius:2px;background:var(--bar);min-width:1px}
 .whole{display:flex;height:1.4rem;border-radius:4px;overflow:hidden;margin:.5rem 0}.whole i{min-width:2px}
 .key{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;padding:0;margin:.4rem 0 1rem;list-style:none;font-size:.875rem}.key i{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.4em}
@@ -69,6 +70,8 @@ pub fn page(title: &str, found: &Statistics) -> String {
                     (ranking("Languages, documents", &found.languages))
                     (ranking("Sources, documents", &found.sources))
                     (ranking("Formats, stored images", &found.formats))
+                }
+                div.grid.below {
                     (ranking("Hosts of pages, documents", &found.page_hosts))
                     (ranking("Hosts of images, stored or not", &found.image_hosts))
                 }
@@ -300,7 +303,7 @@ fn sets(sets: &[Repeated]) -> Markup {
             table {
                 @for set in sets {
                     tr {
-                        td.n.s { (Grouped(set.images)) " images" }
+                        td.n.k { (Grouped(set.images)) " images" }
                         td {
                             @for example in &set.examples {
                                 div {

@@ -196,16 +196,19 @@ impl<W: Write> Page<'_, W> {
         );
         let share = Percent(near.in_sets, near.images);
         self.line(&format!(
-            "{in_sets} of {images} different images ({share}) in {sets} sets; pairs:"
+            "{in_sets} of {images} different images ({share}), in {sets} sets"
         ))?;
-        let pairs: u64 = near
-            .pairs_by_bits
-            .iter()
-            .fold(0, |sum, pairs| sum.saturating_add(*pairs));
+        let pairs = near.pairs_by_bits.iter().copied();
+        let pairs = pairs.fold(0, u64::saturating_add);
         let most = near.pairs_by_bits.iter().copied().max().unwrap_or(0);
         for (bits, &count) in near.pairs_by_bits.iter().enumerate().filter(|_| pairs > 0) {
             let plural = if bits == 1 { "" } else { "s" };
-            self.bar(&format!("{bits} bit{plural} apart"), count, pairs, most)?;
+            self.bar(
+                &format!("pairs, {bits} bit{plural} apart"),
+                count,
+                pairs,
+                most,
+            )?;
         }
         self.sets(&near.largest, "like")
     }

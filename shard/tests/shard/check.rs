@@ -490,12 +490,13 @@ fn a_commit_that_cannot_be_read_is_set_aside_and_a_misnamed_one_gets_its_name() 
 
 #[test]
 fn a_commit_whose_numbers_were_changed_is_counted_anew() {
-    let ways: [fn(&mut Commit); 6] = [
+    let ways: [fn(&mut Commit); 7] = [
         |commit| commit.shards[1].row_groups[1].rows += 1,
         |commit| commit.shards[1].row_groups[0].tokens -= 1,
         |commit| commit.shards[0].bytes += 1,
         |commit| *commit.images.get_mut(&Outcome::Stored).expect("some") += 1,
         |commit| commit.images_not_written = 5,
+        |commit| *commit.images.get_mut(&Outcome::Stored).expect("some") = u64::MAX,
         |commit| {
             commit.shards[0].row_groups.pop();
         },

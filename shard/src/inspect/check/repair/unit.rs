@@ -301,7 +301,7 @@ impl Rebuilt {
         let mut new = old.clone();
         new.shards = self.shards.clone();
         self.count_documents(&mut new)?;
-        self.count_images(&mut new)?;
+        self.count_images(old, &mut new)?;
         if let Some(wrong) = sums_fault(&new, self.rows, &self.outcomes) {
             return Err(wrong);
         }
@@ -336,12 +336,15 @@ impl Rebuilt {
         Ok(())
     }
 
-    fn count_images(&self, new: &mut Commit) -> Result<(), String> {
+    fn count_images(&self, old: &Commit, new: &mut Commit) -> Result<(), String> {
+        let groups = old.shards.iter().flat_map(|shard| &shard.row_groups);
+        let in_groups = groups.fold(0u64, |sum, group| sum.saturating_add(group.images));
         let images = &mut new.images;
-        let before = images.remove(&Outcome::Stored).unwrap_or(0);
+        // Of two sums that ought to be the same, the one that claims less to have been lost.
+        let before = images.remove(&Outcome::Stored).unwrap_or(0).min(in_groups);
         let stored = self.outcomes.get(&Outcome::Stored).copied().unwrap_or(0);
         add(images, Outcome::Corrupt, self.corrupt);
-        let gone = before.saturating_sub(stored + self.corrupt);
+        let gone = before.saturating_sub(stored.saturating_add(self.corrupt));
         add(images, Outcome::DocumentLeftOut, gone);
         for (outcome, &held) in &self.outcomes {
             let said = images.entry(outcome.clone()).or_default();

@@ -14,6 +14,14 @@ use lcl_shard::inspect::{sql, stats};
 use lcl_shard::{Crop, Part, Passes, PictureForm, Stream, StreamConfig};
 use tempfile::TempDir;
 
+/// Live units, shards, documents, stored images, ids.
+const COUNTS: (u64, u64, u64, u64, u64) = (2, 2, 6, 4, 0);
+const OUTCOMES: &str = "";
+/// The ids of each row of the stream, and its images.
+const STREAM: &[(&[u32], usize)] = &[];
+/// Bytes of each picture of the stream.
+const PICTURES: &[usize] = &[];
+
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")

@@ -185,6 +185,7 @@ def check_snippets(expected):
 
 
 def main():
+    datasets.disable_progress_bars()
     import_streaming()
     expected = rows(documents())
     missing = sum(o not in (None, "stored") for d in expected for o in d["outcomes"])

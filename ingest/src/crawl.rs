@@ -23,6 +23,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lcl_schemas::outcome::Outcome;
+use lcl_schemas::write::durable;
 use reqwest::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -31,11 +32,11 @@ use url::Url;
 
 use crate::config::{Config, ProgressMode};
 use crate::dataset::{self, DatasetError, Others};
-use crate::durable;
 use crate::fetch::{self, Answer, Before, Came, ClientError, Limits, Validators, Web};
 use crate::hostile;
 use crate::progress::Counts;
 use crate::progress::metrics::{self, MetricsError};
+use crate::redo::{List, ListError};
 use crate::source::html;
 use crate::source::warc::{self, Found, Kind, http};
 use earlier::{Earlier, Span};
@@ -82,6 +83,9 @@ pub enum CrawlError {
     /// Another process is at work there.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+    /// What has been opted out of the dataset cannot be told.
+    #[error(transparent)]
+    List(#[from] ListError),
     /// The HTTP client cannot be set up.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -149,6 +153,7 @@ pub(crate) fn run(config: &Config) -> Result<Crawled, CrawlError> {
         frontier: Frontier::new(&config.crawl, &seeds),
         crawled: Crawled::default(),
         given_up: Vec::new(),
+        opted_out: Arc::new(List::of_dataset(&config.out)?),
         folder,
     };
     crawl.restore()?;
@@ -208,6 +213,8 @@ struct Crawl {
     crawled: Crawled,
     /// Asked for in vain as often as a run does.
     given_up: Vec<(Target, Outcome)>,
+    /// Neither asked for nor archived.
+    opted_out: Arc<List>,
 }
 
 impl Crawl {
@@ -245,7 +252,7 @@ impl Crawl {
         let web = Arc::new(Web::new(&config, limits)?);
         let since = config.since.as_deref();
         let earlier = since.map_or_else(|| Ok(Earlier::default()), Earlier::open)?;
-        let reading = Arc::new(Reading::new(&config, earlier));
+        let reading = Arc::new(Reading::new(&config, earlier, self.opted_out.clone()));
         if config.crawl.sitemaps && self.crawled.batches == 0 {
             let listed = sitemap::pages(&web, seeds, config.crawl.pages).await;
             let links = listed
@@ -307,9 +314,12 @@ impl Crawl {
         (journal, archive)
     }
 
-    /// What becomes of a page that redirects led out of bounds, or to one that is known.
+    /// What becomes of a page that redirects led out of bounds, to one that was opted out, or to one that is known.
     fn led_astray(&mut self, asked: &Asked) -> Option<Outcome> {
         let arrived = asked.arrived()?;
+        if self.opted_out.has_url(Some(arrived.clone())) {
+            return Some(Outcome::OptedOut);
+        }
         if !self.frontier.within(&arrived) {
             return Some(Outcome::Redirects);
         }
@@ -432,6 +442,7 @@ struct Reading {
     limits: html::Limits,
     agent: String,
     earlier: Earlier,
+    opted_out: Arc<List>,
 }
 
 /// A page to be read.
@@ -442,6 +453,9 @@ enum Unread {
 }
 
 async fn page(web: &Web, target: Target, reading: Arc<Reading>) -> Had {
+    if reading.opted_out.has_url(Some(target.url.clone())) {
+        return Had::not_asked(target, Outcome::OptedOut);
+    }
     let before = reading.earlier.before(&target.url);
     let mut had = asked_for(web, target.clone(), before, &reading).await;
     if had.kept && had.member.is_none() {
@@ -449,6 +463,26 @@ async fn page(web: &Web, target: Target, reading: Arc<Reading>) -> Had {
         had = asked_for(web, target, None, &reading).await;
     }
     had
+}
+
+impl Had {
+    fn not_asked(target: Target, outcome: Outcome) -> Self {
+        Self {
+            asked: Asked {
+                target,
+                outcome,
+                status: None,
+                final_url: None,
+                detail: None,
+                ms: 0,
+                validators: Validators::default(),
+                record: None,
+            },
+            kept: false,
+            member: None,
+            links: Vec::new(),
+        }
+    }
 }
 
 async fn asked_for(
@@ -497,8 +531,9 @@ async fn asked_for(
 }
 
 impl Reading {
-    fn new(config: &Config, earlier: Earlier) -> Self {
+    fn new(config: &Config, earlier: Earlier, opted_out: Arc<List>) -> Self {
         Self {
+            opted_out,
             agent: fetch::agent(&config.user_agent()),
             limits: html::Limits {
                 max_bytes: config.fetch.max_page_bytes as usize,

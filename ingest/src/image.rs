@@ -8,7 +8,6 @@
 mod colour;
 mod decode;
 mod hash;
-mod jpeg;
 mod resize;
 
 use lcl_schemas::document::StoredImage;

@@ -10,7 +10,6 @@ pub mod config;
 mod crawl;
 mod dataset;
 mod draft;
-mod durable;
 mod fetch;
 mod filter;
 mod flow;
@@ -26,7 +25,6 @@ mod progress;
 mod reader;
 pub mod redo;
 pub mod report;
-mod shard_file;
 mod source;
 pub mod stages;
 mod tokenize;
@@ -130,11 +128,11 @@ pub fn run(config: &Config) -> Result<Report, IngestError> {
     let tokenizer = config.load_tokenizer()?;
     let mut pages = BTreeMap::new();
     if config.source == SourceKind::Crawl {
-        inherit(config, &Dataset::open(config, &tokenizer)?)?;
+        inherit(config, &dataset::open(config, &tokenizer)?)?;
         pages = crawl::run(config)?.pages;
     }
     let mut plan = Plan::of(config)?;
-    let dataset = Dataset::open(config, &tokenizer)?;
+    let dataset = dataset::open(config, &tokenizer)?;
     inherit(config, &dataset)?;
     plan.note_done(config, &dataset, &dataset.live_commits()?)?;
     let run = Run::new(config, &tokenizer, &dataset)?;
@@ -171,10 +169,10 @@ pub fn run_unit(unit: &Unit, config: &Config) -> Result<Commit, IngestError> {
     config.validate()?;
     let tokenizer = config.load_tokenizer()?;
     let mut plan = Plan::of(config)?;
-    let dataset = Dataset::open(config, &tokenizer)?;
+    let dataset = dataset::open(config, &tokenizer)?;
     let committed = || -> Result<_, DatasetError> {
         let mut live = dataset.live_commits()?.into_iter();
-        Ok(live.find(|commit| commit.unit == *unit && dataset.check_shards(commit).is_ok()))
+        Ok(live.find(|commit| commit.unit == *unit && !plan::is_lost(&dataset, commit)))
     };
     plan.note_done(config, &dataset, &dataset.live_commits()?)?;
     if let Some(commit) = committed()? {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use lcl_schemas::dataset::Commit;
+use lcl_schemas::outcome::DocumentOutcome;
 use sha2::{Digest, Sha256};
 
 use crate::config::{Config, SourceKind};
@@ -248,8 +249,7 @@ impl Plan {
             };
             same_rules(commit, &rules)?;
             let first = commit.unit.first;
-            // Whatever is wrong with a shard, making it anew is the remedy.
-            if dataset.check_shards(commit).is_err() {
+            if is_lost(dataset, commit) {
                 input.lost.insert(first, commit.generation);
                 continue;
             }
@@ -263,6 +263,13 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Whether a commit's unit is to be done again: whatever is wrong with a shard, making it anew is the remedy, and so it is
+/// for what a repair had to leave out.
+pub(crate) fn is_lost(dataset: &Dataset, commit: &Commit) -> bool {
+    dataset.check_shards(commit).is_err()
+        || commit.documents.contains_key(&DocumentOutcome::Damaged)
 }
 
 fn same_rules(commit: &Commit, ours: &serde_json::Value) -> Result<(), PlanError> {

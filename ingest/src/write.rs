@@ -11,18 +11,16 @@ use lcl_schemas::dataset::{Commit, FETCH_DIR, FORMAT, Fault};
 use lcl_schemas::document::Place;
 use lcl_schemas::outcome::{DocumentOutcome, Outcome};
 use lcl_schemas::row::Row;
+use lcl_schemas::write::shard_file::{GROUP_ROWS, ShardFile};
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 
 use crate::dataset::{Dataset, DatasetError, zstd};
 use crate::fetch::log::{self, Request};
 use crate::progress::Counts;
-use crate::shard_file::ShardFile;
 use crate::stages::{Stage, Stages};
 use crate::unit::{Carried, End, Item, UnitInfo, What};
 
-/// Most rows in a row group.
-const GROUP_ROWS: usize = 256;
 /// Most bytes in a row group that has more than one row.
 const GROUP_BYTES: usize = 32 << 20;
 /// A shard of at least this many bytes is closed.

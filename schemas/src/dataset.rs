@@ -9,23 +9,28 @@
 //!   _manifests/latest                   the newest manifest's hash
 //!   _fetch/<unit>.<generation>.parquet  one row per request
 //!   part-<unit>-<n>-<sha8>.parquet      one row per document
+//!   _*/….damaged                        what could not be read and was set aside by a repair: as if it were not there
 //! ```
 //! A shard exists when a live commit names it; anything else is litter. This module only says what the files hold: who
-//! ingests writes them, who streams reads them.
+//! ingests or repairs writes them, who streams reads them. Fields that a later version adds to the JSON are passed over:
+//! format 1 may grow, and nothing in it may change its meaning.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type, UInt64Type};
-use serde::{Deserialize, Serialize};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, UInt32Type, UInt64Type};
+use serde::de::value::StrDeserializer;
+use serde::de::{Error as _, IntoDeserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::outcome::{DocumentOutcome, Outcome};
 use crate::vocabulary::Vocabulary;
 
-/// The format that this version writes, and the newest that it reads.
-pub const FORMAT: u32 = 0;
+/// The format that this version writes, and the newest that it reads: README, "The dataset". Format 0 was the same while
+/// it was being built: it is read, and not written.
+pub const FORMAT: u32 = 1;
 /// Name of the header's file.
 pub const HEADER_FILE: &str = "_dataset.json";
 /// Name of the tokenizer's file.
@@ -41,7 +46,6 @@ pub const FETCH_DIR: &str = "_fetch";
 
 /// What is true of every row of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Header {
     /// [`FORMAT`] of the writer.
     pub format: u32,
@@ -55,7 +59,6 @@ pub struct Header {
 
 /// Which tokenizer, exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TokenizerId {
     /// `clip`, or the name that its file had.
     pub name: String,
@@ -74,6 +77,12 @@ pub enum HeaderError {
     /// Written by a later version.
     #[error("the dataset has format {found}, this version reads up to {FORMAT}: use a newer lcl")]
     TooNew {
+        /// Its format.
+        found: u32,
+    },
+    /// Written before the format was settled.
+    #[error("the dataset has format {found}, which is read and not added to: use another --out")]
+    TooOld {
         /// Its format.
         found: u32,
     },
@@ -140,11 +149,23 @@ impl Header {
         }
     }
 
+    /// Whether anything may be written into its dataset.
+    ///
+    /// # Errors
+    /// [`HeaderError::TooOld`].
+    pub fn check_writable(&self) -> Result<(), HeaderError> {
+        match self.format {
+            FORMAT => Ok(()),
+            found => Err(HeaderError::TooOld { found }),
+        }
+    }
+
     /// Whether rows made under `self` may go into a dataset whose header is `dataset`.
     ///
     /// # Errors
-    /// [`HeaderError::Differs`], naming the first difference.
+    /// [`HeaderError::TooOld`]; [`HeaderError::Differs`], naming the first difference.
     pub fn check_joins(&self, dataset: &Header) -> Result<(), HeaderError> {
+        dataset.check_writable()?;
         let differs = |what, theirs: &dyn fmt::Display, ours: &dyn fmt::Display| {
             Err(HeaderError::Differs {
                 what,
@@ -180,7 +201,6 @@ impl fmt::Display for TokenizerId {
 
 /// The grain of work, retry and resume: consecutive records of one input.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Unit {
     /// What kind of input.
     pub source: String,
@@ -199,7 +219,6 @@ impl Unit {
 
 /// What one unit came to. A shard exists when a live commit names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Commit {
     /// [`FORMAT`] of the writer.
     pub format: u32,
@@ -222,6 +241,7 @@ pub struct Commit {
     /// What it wrote, in row order.
     pub shards: Vec<ShardEntry>,
     /// Records by what became of them; they add up to `records`.
+    #[serde(deserialize_with = "summed")]
     pub documents: BTreeMap<DocumentOutcome, u64>,
     /// Images of all well-formed records by what became of them.
     pub images: BTreeMap<Outcome, u64>,
@@ -293,7 +313,6 @@ impl Commit {
 
 /// One Parquet file of a commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ShardEntry {
     /// Its name in the dataset's folder.
     pub file: String,
@@ -307,7 +326,6 @@ pub struct ShardEntry {
 
 /// One row group of a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RowGroupEntry {
     /// Documents.
     pub rows: u32,
@@ -321,7 +339,6 @@ pub struct RowGroupEntry {
 
 /// A record that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Fault {
     /// Index in the input, from 0.
     pub record: u64,
@@ -329,6 +346,24 @@ pub struct Fault {
     pub outcome: DocumentOutcome,
     /// Where (the line, for text) and what is wrong.
     pub detail: String,
+}
+
+/// Counts by outcome. Names of later versions are one outcome here, and add up.
+fn summed<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<DocumentOutcome, u64>, D::Error> {
+    let by_name = BTreeMap::<String, u64>::deserialize(deserializer)?;
+    let mut counts = BTreeMap::new();
+    for (name, count) in by_name {
+        let name: StrDeserializer<'_, D::Error> = name.as_str().into_deserializer();
+        let sum: &mut u64 = counts
+            .entry(DocumentOutcome::deserialize(name)?)
+            .or_default();
+        *sum = sum
+            .checked_add(count)
+            .ok_or_else(|| D::Error::custom("counts beyond 2^64"))?;
+    }
+    Ok(counts)
 }
 
 /// Keeps the newest commit of each unit, in the order of their names: sources, inputs and records.
@@ -384,6 +419,26 @@ pub fn manifest_schema() -> SchemaRef {
         field("bytes", DataType::UInt64),
         field("tokens", DataType::UInt64),
         field("images", DataType::UInt64),
+    ]))
+}
+
+/// The Arrow schema of a request log: one row for each image asked for, redirects and further tries included. Older logs
+/// lack some of the columns.
+pub fn fetch_schema() -> SchemaRef {
+    let field = |name, kind| Field::new(name, kind, true);
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    Arc::new(Schema::new(vec![
+        field("url", DataType::Utf8),
+        field("final_url", DataType::Utf8),
+        field("class", DataType::Utf8),
+        field("outcome", DataType::Utf8),
+        field("status", DataType::UInt16),
+        field("detail", DataType::Utf8),
+        field("ms", DataType::UInt64),
+        field("bytes", DataType::UInt64),
+        field("etag", DataType::Utf8),
+        field("last_modified", DataType::Utf8),
+        field("time", utc),
     ]))
 }
 
@@ -526,6 +581,21 @@ mod tests {
     }
 
     #[test]
+    fn an_older_format_is_read_and_not_written_into() {
+        let older = Header {
+            format: 0,
+            ..header()
+        };
+        let read = Header::from_json(&older.to_json()).expect("the same but for its number");
+        header().check_mixes(&read).expect("the same ids");
+        let refusal = header().check_joins(&read).expect_err("older").to_string();
+        assert_eq!(
+            refusal,
+            "the dataset has format 0, which is read and not added to: use another --out"
+        );
+    }
+
+    #[test]
     fn a_header_reads_back_and_joins_itself_only() {
         let header = header();
         let read = Header::from_json(&header.to_json()).expect("just written");
@@ -550,6 +620,31 @@ mod tests {
         let commit = commit(0, 0);
         let read: Commit = serde_json::from_slice(&commit.to_json()).expect("just written");
         assert_eq!(read, commit);
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_passed_over() {
+        let grown = |json: &[u8]| {
+            let mut json: serde_json::Value = serde_json::from_slice(json).expect("JSON");
+            json["added"] = serde_json::json!({"later": true});
+            json
+        };
+        let header = header();
+        let json = grown(&header.to_json()).to_string();
+        assert_eq!(
+            Header::from_json(json.as_bytes()).expect("a header"),
+            header
+        );
+        let mut json = grown(&commit(0, 0).to_json());
+        let documents = json["documents"].as_object_mut().expect("counts");
+        let unreadable = documents
+            .remove("unreadable")
+            .and_then(|count| count.as_u64());
+        documents.insert("watermarked".into(), unreadable.into());
+        documents.insert("zipped".into(), 0.into());
+        let read: Commit = serde_json::from_value(json).expect("a commit");
+        assert_eq!(read.documents[&DocumentOutcome::Unknown], 1);
+        assert_eq!(read.check(), Ok(()));
     }
 
     #[test]

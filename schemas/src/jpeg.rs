@@ -8,10 +8,12 @@
 //! Baseline files of one scan, grey or YCbCr, as nearly all are. Anything else, and anything that is not as it should be,
 //! is `None`: the decoder of whole pictures then says what it is.
 
+mod facts;
 mod headers;
 mod huffman;
 mod inverse;
 
+pub use facts::{Facts, facts};
 use headers::Component;
 pub use headers::Headers;
 use huffman::{Bits, Spec, Table, ZIGZAG};

@@ -7,7 +7,7 @@
 //! ```
 //! `ingest` writes [`row`]s and [`dataset`] files, `shard` reads them and makes [`batch`]es, `train` takes batches. All of
 //! them read [`settings`] the same way; who stores pictures and who streams them decode large JPEGs alike. Nothing here touches the network or the GPU, and no disk but for a named
-//! configuration file.
+//! configuration file and what `write`, a feature, is for.
 #![warn(missing_docs)]
 
 pub mod batch;
@@ -25,3 +25,5 @@ pub mod settings;
 pub mod tokenizer;
 pub mod vocabulary;
 pub mod wire;
+#[cfg(feature = "write")]
+pub mod write;

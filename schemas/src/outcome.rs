@@ -206,6 +206,11 @@ pub enum DocumentOutcome {
     OptedOut,
     /// Nested or branched beyond what is looked at.
     TooComplex,
+    /// It was written, and what was written is damaged: a repair left it out.
+    Damaged,
+    /// A name of a later version.
+    #[serde(other)]
+    Unknown,
 }
 
 impl DocumentOutcome {
@@ -221,6 +226,8 @@ impl DocumentOutcome {
             Self::NotFetched => "not_fetched",
             Self::OptedOut => "opted_out",
             Self::TooComplex => "too_complex",
+            Self::Damaged => "damaged",
+            Self::Unknown => "unknown",
         }
     }
 }

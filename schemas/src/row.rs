@@ -276,10 +276,14 @@ impl<'a> Columns<'a> {
             let list = column(name)?
                 .as_list_opt::<i32>()
                 .ok_or(RowError::Column(name))?;
-            if list.data_type() == expected {
-                Ok(list)
-            } else {
-                Err(RowError::Column(name))
+            // Fields that a later version adds to images are passed over; those of this one are checked by name.
+            let grown = matches!(
+                (expected, list.value_type()),
+                (DataType::List(item), DataType::Struct(_)) if item.data_type().is_nested()
+            );
+            match grown || list.data_type() == expected {
+                true => Ok(list),
+                false => Err(RowError::Column(name)),
             }
         };
         Ok(Self {
@@ -536,6 +540,60 @@ mod tests {
             let read = from_arrow(&to_arrow(&rows), &V).expect("just written");
             prop_assert_eq!(read, rows);
         }
+    }
+
+    fn with_column(batch: &RecordBatch, name: &str, field: Field, column: ArrayRef) -> RecordBatch {
+        let mut columns = batch.columns().to_vec();
+        let mut fields: Vec<_> = batch.schema().fields().iter().cloned().collect();
+        match batch.schema().index_of(name) {
+            Ok(at) => (columns[at], fields[at]) = (column, Arc::new(field)),
+            Err(_) => {
+                columns.push(column);
+                fields.push(Arc::new(field));
+            }
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("of one length")
+    }
+
+    #[test]
+    fn columns_and_fields_that_a_later_version_adds_are_passed_over() {
+        let row = Row {
+            document: Document {
+                id: "x".into(),
+                source: "mmc4".into(),
+                url: None,
+                language: None,
+                places: vec![Place::Image(Image {
+                    url: None,
+                    alt: None,
+                    outcome: Outcome::Http(404),
+                    stored: None,
+                    similarity: None,
+                    sentence: None,
+                })],
+            },
+            layout: Layout::from_places(&V, [PlaceTokens::MissingImage]).expect("plain"),
+        };
+        let batch = to_arrow(std::slice::from_ref(&row));
+        let one = Arc::new(UInt32Array::from(vec![1])) as ArrayRef;
+        let licence = Field::new("licence", DataType::UInt32, true);
+        let batch = with_column(&batch, "licence", licence.clone(), one.clone());
+        let images = batch.column_by_name("images").expect("a column");
+        let (_, offsets, images, _) = images.as_list::<i32>().clone().into_parts();
+        let (fields, mut values, nulls) = images.as_struct().clone().into_parts();
+        let mut fields: Vec<_> = fields.iter().cloned().collect();
+        fields.push(Arc::new(licence));
+        values.push(one);
+        let images = StructArray::new(fields.into(), values, nulls);
+        let images = ListArray::new(
+            item(images.data_type().clone(), true),
+            offsets,
+            Arc::new(images),
+            None,
+        );
+        let field = Field::new("images", images.data_type().clone(), false);
+        let batch = with_column(&batch, "images", field, Arc::new(images));
+        assert_eq!(from_arrow(&batch, &V).expect("rows"), [row]);
     }
 
     #[test]

@@ -145,20 +145,37 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Swapped`], and as [`Tokenizer::from_file`].
     pub fn of_dataset(dataset: &Path, header: &Header) -> Result<Self, TokenizerError> {
+        Self::of_header(header, || {
+            let path = dataset.join(TOKENIZER_FILE);
+            std::fs::read(&path).map_err(|source| TokenizerError::Read { path, source })
+        })
+    }
+
+    /// As [`Tokenizer::of_dataset`], for a dataset that is no folder: `definition` gives what stands in its
+    /// [`TOKENIZER_FILE`], and is asked only where the tokenizer is not built in.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Swapped`], [`TokenizerError::Invalid`], and those of `definition`.
+    pub fn of_header(
+        header: &Header,
+        definition: impl FnOnce() -> Result<Vec<u8>, TokenizerError>,
+    ) -> Result<Self, TokenizerError> {
         let id = &header.tokenizer;
-        let found = if id.name == CLIP_NAME && id.sha256 == sha256(CLIP_MERGES) {
+        let found = if Self::is_built_in(header) {
             Self::clip()
         } else {
-            let path = dataset.join(TOKENIZER_FILE);
-            let json =
-                std::fs::read(&path).map_err(|source| TokenizerError::Read { path, source })?;
-            Self::from_json(&id.name, json, &id.text_joiner)?
+            Self::from_json(&id.name, definition()?, &id.text_joiner)?
         };
         if found.id.sha256 == id.sha256 {
             Ok(found)
         } else {
             Err(TokenizerError::Swapped)
         }
+    }
+
+    /// Whether a dataset's tokenizer needs no [`TOKENIZER_FILE`].
+    pub fn is_built_in(header: &Header) -> bool {
+        header.tokenizer.name == CLIP_NAME && header.tokenizer.sha256 == sha256(CLIP_MERGES)
     }
 
     /// What a dataset's header says of it.
@@ -433,7 +450,7 @@ mod tests {
         std::fs::create_dir_all(&folder).expect("a temporary folder");
         std::fs::write(folder.join(TOKENIZER_FILE), WORDS.replace("dog", "cat")).expect("writable");
         let header = Header {
-            format: 0,
+            format: crate::dataset::FORMAT,
             tokenizer: words.id().clone(),
             vocabulary: words.vocabulary(),
             image_size: 256,

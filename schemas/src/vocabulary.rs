@@ -9,7 +9,6 @@ pub type TokenId = u32;
 ///
 /// There is no padding id: a place whose segment is 0 is padding, whatever id stands there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Vocabulary {
     /// Number of ids, the special ones included.
     pub size: u32,

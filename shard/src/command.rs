@@ -1,11 +1,15 @@
 //! A subcommand a file: its arguments, and what it does with them.
 
+mod diff;
+mod export;
 mod packing;
+mod progress;
 mod serve;
 mod show;
 mod simulate;
 mod sql;
 mod stats;
+mod verify;
 mod view;
 
 use std::io::Write;
@@ -17,9 +21,12 @@ use clap::Subcommand;
 pub(crate) enum Command {
     Sql(sql::Sql),
     Stats(stats::Stats),
+    Diff(diff::Diff),
     Simulate(simulate::Simulate),
     Packing(packing::Packing),
     Serve(serve::Serve),
+    Verify(verify::Verify),
+    Export(export::Export),
     View(view::View),
     Show(show::Show),
 }
@@ -30,9 +37,12 @@ impl Command {
         match self {
             Self::Sql(sql) => sql.run(out),
             Self::Stats(stats) => stats.run(out),
+            Self::Diff(diff) => return Ok(diff.run(out)),
             Self::Simulate(simulate) => simulate.run(out),
             Self::Packing(packing) => packing.run(out),
             Self::Serve(serve) => serve.run(),
+            Self::Verify(verify) => return verify.run(out),
+            Self::Export(export) => export.run(out),
             Self::View(view) => view.run(),
             Self::Show(show) => show.run(out),
         }?;

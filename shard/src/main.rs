@@ -8,6 +8,7 @@ use clap::Parser;
 use lcl_schemas::settings::SettingsError;
 use lcl_shard::StreamError;
 use lcl_shard::flight::server::ServeError;
+use lcl_shard::inspect::export::ExportError;
 use lcl_shard::inspect::view::ViewError;
 
 /// Asks questions of datasets that `lcl-ingest` made, and serves them to trainers.
@@ -17,13 +18,16 @@ use lcl_shard::inspect::view::ViewError;
     version,
     after_help = "\
 Examples:
-  lcl-shard stats dataset
+  lcl-shard stats dataset --html report.html
+  lcl-shard diff yesterday today --list
   lcl-shard sql dataset \"SELECT outcome, count(*) FROM images GROUP BY outcome ORDER BY 2 DESC\"
   lcl-shard sql dataset \"SELECT id, n_tokens, n_images FROM documents ORDER BY n_tokens DESC LIMIT 5\" --format csv
+  lcl-shard verify dataset --deep
   lcl-shard simulate dataset --ranks 4
   lcl-shard serve serve.toml --listen 127.0.0.1:7070
+  lcl-shard export dataset --to webdataset --out tars
 
-Exit status: 0 done, 1 an error, 2 a usage mistake."
+Exit status: 0 done, 1 an error, 2 a usage mistake; of diff 0 no difference, 1 a difference, 2 trouble."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
 fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<SettingsError>()
         || matches!(error.downcast_ref(), Some(ServeError::Config { .. }))
+        || error.downcast_ref().is_some_and(ExportError::is_usage)
         || matches!(error.downcast_ref(), Some(ViewError::Exposed(_)))
         || matches!(
             error.downcast_ref(),

@@ -15,6 +15,7 @@ use lcl_schemas::dataset::{
     HEADER_FILE, Header, HeaderError, LATEST_MANIFEST, MANIFESTS_DIR, ManifestRow,
     manifest_from_arrow,
 };
+#[cfg(feature = "query")]
 use lcl_schemas::vocabulary::TokenId;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -303,7 +304,7 @@ impl Reader {
     }
 
     /// Columns of a row group.
-    fn read(&self, group: u32, columns: &[&str]) -> Result<Vec<RecordBatch>, ReadError> {
+    pub(crate) fn read(&self, group: u32, columns: &[&str]) -> Result<Vec<RecordBatch>, ReadError> {
         let rows = self.groups[group as usize].rows;
         self.read_rows(group, columns, 0..rows)
     }
@@ -449,8 +450,17 @@ fn read_manifest(folder: &Path, hash: &str) -> Result<Vec<ManifestRow>, ReadErro
         path: path.clone(),
         source,
     })?;
+    manifest_rows(&path, hash, bytes.into())
+}
+
+/// The rows of a manifest's file, which must have the hash that names it.
+pub(crate) fn manifest_rows(
+    path: &Path,
+    hash: &str,
+    bytes: Bytes,
+) -> Result<Vec<ManifestRow>, ReadError> {
     let damaged = |detail: String| ReadError::Manifest {
-        path: path.clone(),
+        path: path.to_owned(),
         detail,
     };
     if format!("{:x}", Sha256::digest(&bytes)) != hash {
@@ -458,7 +468,7 @@ fn read_manifest(folder: &Path, hash: &str) -> Result<Vec<ManifestRow>, ReadErro
             "its contents do not have the hash that names it".into(),
         ));
     }
-    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes))
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(|error| damaged(error.to_string()))?;
     let mut rows = Vec::new();

@@ -68,6 +68,12 @@ impl StoredImages {
         Ok(Self(images.collect()))
     }
 
+    /// Number of places.
+    #[cfg(feature = "query")]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The encoded image at a place.
     pub(crate) fn get(&self, place: u32) -> Option<&Bytes> {
         self.0.get(place as usize)?.as_ref()

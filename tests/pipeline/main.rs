@@ -7,6 +7,7 @@ mod corpus;
 mod documents_become_shards;
 mod exported_encoder_agrees;
 mod loss_falls;
+mod old_datasets_still_read;
 mod road;
 mod served_batches_train_the_same;
 mod shards_become_batches;

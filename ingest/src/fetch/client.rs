@@ -235,7 +235,15 @@ impl Web {
         let mut request = Request::begin(url);
         let asked = Asked { want, before };
         let came = match Url::parse(url) {
-            Ok(url) => self.get_with_retries(&url, asked, &mut request).await,
+            Ok(url) => {
+                let mut came = self.get_with_retries(&url, asked, &mut request).await;
+                // Some servers take no conditions, or no headers of that size.
+                if before.is_some() && matches!(came, Err(Outcome::Http(412 | 431))) {
+                    let asked = Asked { want, before: None };
+                    came = self.get_with_retries(&url, asked, &mut request).await;
+                }
+                came
+            }
             Err(error) => {
                 request.detail = Some(error.to_string());
                 Err(Outcome::BadUrl)

@@ -7,8 +7,8 @@ use arrow::array::{
     Array, ArrayRef, AsArray, RecordBatch, StringArray, TimestampMicrosecondArray, UInt16Array,
     UInt64Array,
 };
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::error::ArrowError;
+use lcl_schemas::dataset::fetch_schema;
 use lcl_schemas::outcome::{Class, Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -91,37 +91,20 @@ pub(crate) fn to_arrow(requests: &[Request]) -> Result<RecordBatch, ArrowError> 
     };
     let status: UInt16Array = requests.iter().map(|request| request.status).collect();
     let time = TimestampMicrosecondArray::from_iter_values(requests.iter().map(|r| r.time));
-    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let columns: [(&str, DataType, ArrayRef); 11] = [
-        ("url", DataType::Utf8, text(&|r| Some(r.url.clone()))),
-        ("final_url", DataType::Utf8, text(&|r| r.final_url.clone())),
-        (
-            "class",
-            DataType::Utf8,
-            text(&|r| Some(class(&r.outcome).to_owned())),
-        ),
-        (
-            "outcome",
-            DataType::Utf8,
-            text(&|r| Some(r.outcome.to_string())),
-        ),
-        ("status", DataType::UInt16, Arc::new(status)),
-        ("detail", DataType::Utf8, text(&|r| r.detail.clone())),
-        ("ms", DataType::UInt64, count(&|r| Some(r.ms))),
-        ("bytes", DataType::UInt64, count(&|r| r.bytes)),
-        ("etag", DataType::Utf8, text(&|r| r.validators.etag.clone())),
-        (
-            "last_modified",
-            DataType::Utf8,
-            text(&|r| r.validators.last_modified.clone()),
-        ),
-        ("time", utc, Arc::new(time.with_timezone("UTC"))),
+    let columns: Vec<ArrayRef> = vec![
+        text(&|r| Some(r.url.clone())),
+        text(&|r| r.final_url.clone()),
+        text(&|r| Some(class(&r.outcome).to_owned())),
+        text(&|r| Some(r.outcome.to_string())),
+        Arc::new(status),
+        text(&|r| r.detail.clone()),
+        count(&|r| Some(r.ms)),
+        count(&|r| r.bytes),
+        text(&|r| r.validators.etag.clone()),
+        text(&|r| r.validators.last_modified.clone()),
+        Arc::new(time.with_timezone("UTC")),
     ];
-    let (fields, arrays): (Vec<_>, Vec<_>) = columns
-        .into_iter()
-        .map(|(name, kind, array)| (Field::new(name, kind, true), array))
-        .unzip();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+    RecordBatch::try_new(fetch_schema(), columns)
 }
 
 /// What a log's rows say. Columns that it does not have, an older one's, say nothing.

@@ -4,11 +4,11 @@ use std::io::Cursor;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
-use lcl_schemas::jpeg::{Decoder, Headers, Shrink};
+use lcl_schemas::jpeg::{Decoder, Headers, Shrink, facts};
 use lcl_schemas::outcome::Outcome;
 use moxcms::ColorProfile;
 
-use super::{colour, jpeg};
+use super::colour;
 use crate::config::Decode;
 
 /// A decoded picture, and what is still to be done to it.
@@ -47,7 +47,7 @@ pub(super) fn decode(
 ) -> Result<Picture, Outcome> {
     let format = guess(bytes)?;
     let facts = match format {
-        ImageFormat::Jpeg => Some(jpeg::facts(bytes).ok_or(Outcome::Corrupt)?),
+        ImageFormat::Jpeg => Some(facts(bytes).ok_or(Outcome::Corrupt)?),
         _ => None,
     };
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);

@@ -121,7 +121,7 @@ impl List {
         self.has_url(url.and_then(|url| Url::parse(url).ok()))
     }
 
-    pub(super) fn has_url(&self, url: Option<Url>) -> bool {
+    pub(crate) fn has_url(&self, url: Option<Url>) -> bool {
         let Some(url) = url else {
             return false;
         };

@@ -1,5 +1,6 @@
 //! A crawl: what it asks for and what it does not, and that a kill leaves no trace.
 
+use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -35,6 +36,17 @@ fn image(seed: u32) -> Vec<Reply> {
 
 fn crawl(bench: &Bench, seed: &str, out: &str, further: &[&str]) {
     succeeds(&bench.ingest("html", &[seed], out, &[&FURTHER[..], further].concat()));
+}
+
+fn opt_out(bench: &Bench, dataset: &str, list: String) {
+    let list = bench.write("list.txt", list);
+    let opting_out = Command::new(env!("CARGO_BIN_EXE_lcl-ingest"))
+        .args(["opt-out", dataset, "--list"])
+        .arg(list)
+        .current_dir(bench.path(""))
+        .output()
+        .expect("the binary starts");
+    succeeds(&opting_out);
 }
 
 fn urls(bench: &Bench, web: &Web, out: &str) -> Vec<String> {
@@ -312,14 +324,7 @@ fn what_an_earlier_dataset_no_longer_has_is_fetched_and_what_was_opted_out_of_it
     let bench = Bench::new();
     let seed = format!("http://{}/", web.address);
     crawl(&bench, &seed, "old", &[]);
-    let opted_out = bench.write("list.txt", format!("http://{}/2.png\n", web.address));
-    let opting_out = Command::new(env!("CARGO_BIN_EXE_lcl-ingest"))
-        .args(["opt-out", "old", "--list"])
-        .arg(opted_out)
-        .current_dir(bench.path(""))
-        .output()
-        .expect("the binary starts");
-    succeeds(&opting_out);
+    opt_out(&bench, "old", format!("http://{}/2.png\n", web.address));
     let mut folders = vec![bench.path("old")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("readable").flatten() {
@@ -347,6 +352,66 @@ fn what_an_earlier_dataset_no_longer_has_is_fetched_and_what_was_opted_out_of_it
     crawl(&bench, &seed, "newer", &["--since=old"]);
     assert_eq!(bench.outcomes("newer"), ["stored", "opted_out"]);
     assert_eq!(urls(&bench, &web, "newer"), ["/"]);
+}
+
+/// What a crawl's archives hold.
+fn archived(bench: &Bench, out: &str) -> String {
+    let mut text = Vec::new();
+    for seeds in std::fs::read_dir(bench.path(out).join("_crawl"))
+        .expect("a crawl")
+        .flatten()
+    {
+        for file in std::fs::read_dir(seeds.path())
+            .expect("its files")
+            .flatten()
+        {
+            if file.path().extension().is_some_and(|ending| ending == "gz") {
+                let archive = std::fs::File::open(file.path()).expect("readable");
+                let mut records = flate2::read::MultiGzDecoder::new(archive);
+                records.read_to_end(&mut text).expect("compressed");
+            }
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[test]
+fn a_page_that_was_opted_out_is_neither_asked_for_nor_arrived_at_again() {
+    let web = Web::serve(|_| {
+        vec![
+            (
+                "/".into(),
+                html("<img src=/1.png><a href=/b>b</a><a href=/go>g</a>"),
+            ),
+            ("/b".into(), html("<img src=/2.png>")),
+            ("/go".into(), vec![Reply::Redirect("/c".into())]),
+            ("/c".into(), html("<img src=/3.png>")),
+            ("/1.png".into(), image(1)),
+            ("/2.png".into(), image(2)),
+            ("/3.png".into(), image(3)),
+        ]
+    });
+    let bench = Bench::new();
+    let seed = format!("http://{}/", web.address);
+    crawl(&bench, &seed, "old", &[]);
+    assert_eq!(urls(&bench, &web, "old"), ["/", "/b", "/c"]);
+    let list = format!("{seed}b\n{seed}c\n");
+    opt_out(&bench, "old", list);
+    let before = web.asked().len();
+    crawl(&bench, &seed, "new", &["--since=old"]);
+    assert_eq!(urls(&bench, &web, "new"), ["/"]);
+    let asked = web.asked()[before..].join("\n");
+    assert!(asked.contains("/go ") && !asked.contains("/b "), "{asked}");
+    // What a redirect leads to is known only when it has come: it is not kept.
+    let targets = |path: &str| format!("WARC-Target-URI: {seed}{path}\r\n");
+    assert!(
+        archived(&bench, "old").contains(&targets("c"))
+            && archived(&bench, "new").contains(&targets(""))
+    );
+    assert!(
+        !archived(&bench, "new").contains(&targets("c"))
+            && !archived(&bench, "new").contains(&targets("b"))
+    );
 }
 
 /// A site whose pages link to two others each.

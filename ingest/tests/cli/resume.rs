@@ -1,9 +1,12 @@
 //! A run that is killed and started again ends where an undisturbed one does.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+
+use lcl_schemas::outcome::DocumentOutcome;
 
 use crate::support::{Bench, corpus};
 
@@ -68,6 +71,26 @@ fn a_killed_run_goes_on_to_the_same_dataset_byte_for_byte() {
             "killed after {commits} commits"
         );
     }
+}
+
+#[test]
+fn a_unit_that_a_repair_had_to_leave_documents_out_of_is_made_anew() {
+    let bench = Bench::new();
+    bench.documents("a.jsonl", &corpus(&bench, 10, "http://a.example"));
+    crate::support::succeeds(&bench.run(&["a.jsonl"], "out", &FURTHER));
+    let rows = bench.rows("out");
+    let mut commit = bench.commits("out").remove(0);
+    commit.generation += 1;
+    commit.shards.clear();
+    commit.documents = BTreeMap::from([(DocumentOutcome::Damaged, commit.records)]);
+    bench.write(
+        &format!("out/_commits/{}", commit.file_name()),
+        commit.to_json(),
+    );
+    assert!(bench.rows("out").len() < rows.len());
+    crate::support::succeeds(&bench.run(&["a.jsonl"], "out", &FURTHER));
+    assert_eq!(bench.rows("out"), rows);
+    assert_eq!(bench.commits("out")[0].generation, 2);
 }
 
 #[test]

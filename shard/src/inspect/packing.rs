@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::Instant;
 
+use serde::Serialize;
+
 use crate::config::Verify;
 use crate::keyed::Draws;
 use crate::pack::Packer;
@@ -189,6 +191,87 @@ fn best_fit(lengths: &[usize], context: usize) -> Vec<usize> {
         .collect()
 }
 
+/// How full the stream's sequences are, when documents are packed in the order of their dataset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Fill {
+    /// Ids in a sequence.
+    pub context: usize,
+    /// Ids between an image's BOI and EOI.
+    pub slots: usize,
+    /// Sequences of one pass.
+    pub sequences: u64,
+    /// Ids in them, slots included.
+    pub ids: u64,
+    /// Share of places that hold an id, in steady state.
+    pub fill: f64,
+    /// The same with every document, or piece of one that is too long, in a sequence of its own.
+    pub fill_without_packing: f64,
+    /// Documents longer than a sequence.
+    pub documents_cut: u64,
+}
+
+/// Packs documents as they come, in memory for 32 sequences.
+pub(crate) struct Filling {
+    packer: Packer<usize>,
+    steady: (u64, u64),
+    pieces: u64,
+    fill: Fill,
+}
+
+impl Filling {
+    pub(crate) fn new(context: usize, slots: usize) -> Self {
+        let fill = Fill {
+            context: context.max(1),
+            slots,
+            ..Fill::default()
+        };
+        Self {
+            packer: Packer::new(fill.context, usize::MAX, BINS),
+            steady: (0, 0),
+            pieces: 0,
+            fill,
+        }
+    }
+
+    /// A document of so many ids, without slots, and stored images.
+    pub(crate) fn add(&mut self, tokens: u32, images: u32) {
+        let context = self.fill.context as u64;
+        let length = u64::from(tokens) + u64::from(images) * self.fill.slots as u64;
+        let (whole, rest) = (length / context, (length % context) as usize);
+        self.fill.ids += length;
+        self.fill.documents_cut += u64::from(length > context);
+        self.pieces += whole + u64::from(rest > 0);
+        // They close as they come. A number read from a file may be huge: no loop over it.
+        self.fill.sequences += whole;
+        if self.fill.sequences > STEADY_AFTER as u64 {
+            self.steady = (self.steady.0 + whole, self.steady.1 + whole * context);
+        }
+        if rest > 0
+            && let Some(bin) = self.packer.push(rest, rest, 0)
+        {
+            self.fill.sequences += 1;
+            if self.fill.sequences > STEADY_AFTER as u64 {
+                let ids: usize = bin.pieces.iter().sum();
+                self.steady = (self.steady.0 + 1, self.steady.1 + ids as u64);
+            }
+        }
+    }
+
+    pub(crate) fn fill(mut self) -> Fill {
+        self.fill.sequences += self.packer.flush().len() as u64;
+        let share = |(sequences, ids): (u64, u64)| {
+            ids as f64 / (sequences.max(1) as f64 * self.fill.context as f64)
+        };
+        let all = (self.fill.sequences, self.fill.ids);
+        let steady = [all, self.steady][usize::from(self.steady.0 > 0)];
+        Fill {
+            fill: share(steady),
+            fill_without_packing: share((self.pieces, self.fill.ids)),
+            ..self.fill
+        }
+    }
+}
+
 impl Ways {
     /// By its name's beginning.
     pub fn way(&self, name: &str) -> Option<&Way> {
@@ -239,5 +322,28 @@ mod tests {
             fill("next fit") < 0.85 && fill("one document") < 0.5,
             "{ways}"
         );
+    }
+
+    #[test]
+    fn packing_as_documents_come_fills_as_packing_them_all() {
+        let lengths = web_like(60_000, 256);
+        let mut filling = Filling::new(2048, 256);
+        for &length in &lengths {
+            filling.add(length as u32, 0);
+        }
+        let (fill, ways) = (filling.fill(), compare(&lengths, 2048));
+        let way = |name| ways.way(name).expect("a way").fill;
+        assert_eq!(fill.ids, lengths.iter().sum::<usize>() as u64);
+        assert!(
+            (fill.fill - way("online best fit")).abs() < 1e-3,
+            "{fill:?} {ways}"
+        );
+        assert!((fill.fill_without_packing - way("one document")).abs() < 0.02);
+        let huge = |context| {
+            let mut filling = Filling::new(context, 256);
+            filling.add(u32::MAX, u32::MAX);
+            filling.fill().sequences
+        };
+        assert!(huge(8) > 1 << 36, "counted, not looped over");
     }
 }

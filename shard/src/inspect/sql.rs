@@ -1,28 +1,49 @@
-//! A dataset as SQL tables: `documents`, a row per document, and `images`, a row per image.
+//! Datasets as SQL tables, on this machine or by URL, several at once.
 //!
-//! Only shards that the manifest names are seen. A query reads the columns that it names; pixels are read only where
-//! `image_bytes` (of `documents`) or `bytes` (of `images`) is asked for.
+//! ```text
+//! documents   a row per document                          count(*) from the manifest; else footers, then what is needed
+//! images      a row per image of them                     the fields named, of the list; pixels only for `bytes`
+//! row_groups  a row per row group: the manifest           in memory
+//! commits     a row per commit, `live` or superseded      read when first asked for; needs a store that lists
+//! fetches     a row per request, from all commits' logs   the same
+//! ```
+//! Only shards that the manifest names are seen. Nothing is written: DataFusion is given questions alone, and stores that
+//! refuse writes.
 
-use std::path::{Path, PathBuf};
+mod answer;
+mod commits;
+mod dataset;
+mod documents;
+mod fetches;
+mod functions;
+mod given;
+mod images;
+mod printed;
+mod store;
+mod table;
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
-use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::arrow::error::ArrowError;
-use datafusion::arrow::{csv, json, util};
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{
-    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
-};
+use datafusion::catalog::SchemaProvider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
+use datafusion::parquet::errors::ParquetError;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
-use futures::StreamExt;
-use lcl_schemas::row;
-use url::Url;
+use datafusion::sql::parser::{DFParser, Statement};
+use futures::FutureExt;
+
+pub use answer::{Format, answer};
+pub use functions::FUNCTIONS;
+pub use given::{Given, GivenError, Location};
+pub use store::{Meter, Read};
 
 use crate::config::Verify;
 use crate::read::{ReadError, Reader};
+use dataset::Dataset;
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -30,120 +51,299 @@ pub enum SqlError {
     /// The dataset cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A dataset that was given wrong.
+    #[error(transparent)]
+    Given(#[from] GivenError),
     /// The query is not one, or failed.
-    #[error("{0}")]
+    #[error("{}", OneLine(.0))]
     Query(#[from] DataFusionError),
+    /// More or fewer queries than one.
+    #[error("one query was expected, not {0}")]
+    Queries(usize),
+    /// It asks for something else than an answer.
+    #[error("datasets are only asked, not written to: {0}; to keep an answer, use --out FILE")]
+    Refused(String),
+    /// A table that is not there.
+    #[error("there is no table `{name}`; there are {}", .known.join(", "))]
+    NoTable {
+        /// As in the query.
+        name: String,
+        /// What could be meant.
+        known: Vec<String>,
+    },
+    /// A folder, server or object store that does not give what a dataset has.
+    #[error("cannot read {location}: {detail}")]
+    Store {
+        /// Of the dataset.
+        location: String,
+        /// What was said.
+        detail: String,
+    },
+    /// A server that cannot say which files it has.
+    #[error(
+        "`{table}` needs a list of the dataset's files, which {location} does not give ({detail}): copy the dataset here, or read it \
+         from an object store or WebDAV; `documents`, `images` and `row_groups` need no list"
+    )]
+    NoListing {
+        /// That was asked for.
+        table: &'static str,
+        /// Of the dataset.
+        location: String,
+        /// What was said.
+        detail: String,
+    },
+    /// Not a commit.
+    #[error("{file} is not a commit: {detail}")]
+    Commit {
+        /// Its file.
+        file: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The reader gave up on what it read.
+    #[error("the query broke off, as said above: what it read is damaged")]
+    BrokeOff,
     /// The answer cannot be written in this form.
     #[error("cannot write the answer: {0}")]
     Write(#[from] ArrowError),
+    /// The answer cannot be written as Parquet.
+    #[error("cannot write the answer: {0}")]
+    Parquet(#[from] ParquetError),
     /// The answer cannot be written at all.
     #[error("cannot write the answer: {0}")]
     Output(#[from] std::io::Error),
-    /// A path that is no URL.
-    #[error("{path} is not a path that can be read", path = .0.display())]
-    Path(PathBuf),
 }
 
-/// How an answer is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people; binary values as their sizes.
-    #[default]
-    Table,
-    /// One object a line; binary values in hex.
-    Json,
-    /// With a header; lists and structures in JSON, binary values in hex.
-    Csv,
+impl From<SqlError> for DataFusionError {
+    fn from(error: SqlError) -> Self {
+        Self::External(Box::new(error))
+    }
+}
+
+/// What DataFusion says, in one line; what we told it, as we said it.
+struct OneLine<'a>(&'a DataFusionError);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = match self.0.find_root() {
+            DataFusionError::External(ours) => ours.to_string(),
+            _ => self.0.strip_backtrace(),
+        };
+        let words: Vec<_> = said.split_whitespace().collect();
+        f.write_str(&words.join(" "))
+    }
 }
 
 /// Rows that DataFusion hands on at a time: 8,192, its default, would be 0.8 GB of documents with pixels.
 const BATCH_ROWS: usize = 512;
+/// What is read of a shard's end at once, in the hope that its footer is in it: 16 row groups have one of about 50 kB.
+/// DataFusion's 512 kB are more than most queries read of a shard.
+const FOOTER_BYTES: usize = 64 << 10;
+/// The catalog and the schema in which names without one are looked up.
+const CATALOG: &str = "datafusion";
+const DEFAULT: &str = "public";
 
-const IMAGES_VIEW: &str = "
-    CREATE VIEW images AS
-    SELECT id, source, page_url, place - 1 AS place,
-        image['url'] AS url, image['alt'] AS alt, image['outcome'] AS outcome, image['sha256'] AS sha256,
-        image['phash'] AS phash, image['format'] AS format, image['width'] AS width, image['height'] AS height,
-        image['original_width'] AS original_width, image['original_height'] AS original_height,
-        image['original_bytes'] AS original_bytes, image['similarity'] AS similarity, image['sentence'] AS sentence,
-        bytes
-    FROM (
-        SELECT id, source, url AS page_url, place, images[place] AS image, image_bytes[place] AS bytes
-        FROM (
-            SELECT id, source, url, images, image_bytes,
-                unnest(generate_series(1, CAST(cardinality(images) AS BIGINT))) AS place
-            FROM documents
-        )
-    )
-    WHERE image['outcome'] IS NOT NULL";
+/// The tables of one or more datasets, open.
+pub struct Tables {
+    context: SessionContext,
+    datasets: Vec<Dataset>,
+    meter: Arc<Meter>,
+}
+
+impl Tables {
+    /// Opens datasets at their newest manifests. The first one's tables need no name before them; the others must have one.
+    ///
+    /// # Errors
+    /// [`SqlError::Read`] or [`SqlError::Store`] where there is no dataset, [`SqlError::Given`] for a name that is missing or
+    /// there twice.
+    pub async fn open(given: &[Given]) -> Result<Self, SqlError> {
+        let meter = Arc::new(Meter::default());
+        let mut datasets: Vec<Dataset> = Vec::new();
+        for given in given {
+            let name = match (&given.name, datasets.is_empty()) {
+                (Some(name), _) => name,
+                (None, true) => DEFAULT,
+                (None, false) => return Err(GivenError::Unnamed(given.location.to_string()).into()),
+            };
+            if datasets.iter().any(|dataset| dataset.name == name) {
+                return Err(GivenError::Name(name.to_owned()).into());
+            }
+            datasets.push(Dataset::open(&given.location, name, meter.clone()).await?);
+        }
+        let context = context();
+        let catalog = context.catalog(CATALOG).expect("DataFusion makes it");
+        for (index, dataset) in datasets.iter().enumerate() {
+            let tables = dataset.tables(&context)?;
+            catalog.register_schema(&dataset.name, tables.clone())?;
+            if index == 0 {
+                catalog.register_schema(DEFAULT, tables)?;
+            }
+        }
+        functions::register(&context, &datasets);
+        Ok(Self {
+            context,
+            datasets,
+            meter,
+        })
+    }
+
+    /// What queries are planned in.
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// What was read since the datasets were opened, their opening included where they are remote.
+    pub fn read(&self) -> Read {
+        self.meter.read()
+    }
+
+    /// Answers one statement to `out`; the number of rows comes back.
+    ///
+    /// # Errors
+    /// See [`SqlError`]; a damaged shard of a dataset on this machine is named, for which the dataset is hashed.
+    pub async fn answer(
+        &self,
+        statement: Statement,
+        format: Format,
+        out: &mut impl std::io::Write,
+    ) -> Result<u64, SqlError> {
+        let answered = async {
+            let frame = plan(&self.context, statement).await?;
+            answer::write(frame, format, out).await
+        };
+        // The Parquet reader has panicked on damaged bytes.
+        let answered = AssertUnwindSafe(answered).catch_unwind().await;
+        let answered = answered.unwrap_or(Err(SqlError::BrokeOff));
+        answered.map_err(|error| self.blame(error))
+    }
+
+    fn blame(&self, error: SqlError) -> SqlError {
+        self.datasets
+            .iter()
+            .fold(error, |error, dataset| match &dataset.location {
+                Location::Folder(folder) => blame(folder, error),
+                Location::Url(_) => error,
+            })
+    }
+
+    /// The tables by the names that queries use, each with its columns.
+    pub async fn columns(&self) -> Vec<(String, Vec<String>)> {
+        let mut tables = Vec::new();
+        for name in known(&self.context) {
+            let Ok(table) = self.context.table_provider(name.as_str()).await else {
+                continue;
+            };
+            let schema = table.schema();
+            let columns = schema.fields().iter().map(|field| field.name().clone());
+            tables.push((name, columns.collect()));
+        }
+        tables
+    }
+}
+
+fn context() -> SessionContext {
+    let mut config = SessionConfig::new()
+        .with_batch_size(BATCH_ROWS)
+        .with_information_schema(true)
+        .with_default_catalog_and_schema(CATALOG, DEFAULT);
+    let parquet = &mut config.options_mut().execution.parquet;
+    parquet.pushdown_filters = true;
+    parquet.schema_force_view_types = false;
+    parquet.metadata_size_hint = Some(FOOTER_BYTES);
+    SessionContext::new_with_config(config)
+}
 
 /// Opens a dataset's tables, at its newest manifest.
 ///
 /// # Errors
 /// [`SqlError::Read`] where there is no dataset.
 pub async fn open(dataset: &Path) -> Result<SessionContext, SqlError> {
-    let reader = Reader::open(dataset, "", Verify::Size)?;
-    let mut shards: Vec<&str> = reader
-        .groups()
-        .iter()
-        .map(|group| group.shard.as_str())
-        .collect();
-    shards.dedup();
-    for shard in &shards {
-        let path = dataset.join(shard);
-        std::fs::metadata(&path).map_err(|source| ReadError::File { path, source })?;
-    }
-    let urls = shards
-        .iter()
-        .map(|shard| file_url(&dataset.join(shard)))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut config = SessionConfig::new()
-        .with_batch_size(BATCH_ROWS)
-        .with_information_schema(true);
-    config.options_mut().execution.parquet.pushdown_filters = true;
-    config
-        .options_mut()
-        .execution
-        .parquet
-        .schema_force_view_types = false;
-    let context = SessionContext::new_with_config(config);
-    if urls.is_empty() {
-        context.register_batch("documents", RecordBatch::new_empty(row::schema()))?;
-    } else {
-        let options = ListingOptions::new(Arc::new(ParquetFormat::default()));
-        let table = ListingTableConfig::new_with_multi_paths(urls)
-            .with_listing_options(options)
-            .with_schema(row::schema());
-        context.register_table("documents", Arc::new(ListingTable::try_new(table)?))?;
-    }
-    context.sql(IMAGES_VIEW).await?;
-    Ok(context)
+    Ok(Tables::open(&[Given::folder(dataset)]).await?.context)
+}
+
+/// Text to statements, which are separated by `;`.
+///
+/// # Errors
+/// [`SqlError::Query`] with the place of what is no SQL.
+pub fn statements(sql: &str) -> Result<Vec<Statement>, SqlError> {
+    Ok(DFParser::parse_sql(sql)?.into())
 }
 
 /// Plans one query.
 ///
 /// # Errors
-/// [`SqlError::Query`] with what the planner says.
+/// [`SqlError::Query`] with what the planner says, [`SqlError::NoTable`], [`SqlError::Refused`].
 pub async fn query(context: &SessionContext, sql: &str) -> Result<DataFrame, SqlError> {
+    let mut statements = statements(sql)?;
+    match (statements.pop(), statements.len()) {
+        (Some(statement), 0) => plan(context, statement).await,
+        (last, others) => Err(SqlError::Queries(others + usize::from(last.is_some()))),
+    }
+}
+
+async fn plan(context: &SessionContext, statement: Statement) -> Result<DataFrame, SqlError> {
+    let state = context.state();
+    let named = state.resolve_table_references(&statement)?;
+    let planned = state.statement_to_plan(statement).await;
+    let plan = planned.map_err(|error| {
+        let missing = named.iter().find(|table| {
+            let there = context.table_exist((*table).clone());
+            !there.unwrap_or(false)
+        });
+        match missing {
+            Some(table) => SqlError::NoTable {
+                name: table.to_string(),
+                known: known(context),
+            },
+            None => SqlError::Query(error),
+        }
+    })?;
     // Questions only: COPY, CREATE and DROP could write where the dataset lies.
     let questions = SQLOptions::new()
         .with_allow_ddl(false)
         .with_allow_dml(false)
         .with_allow_statements(false);
-    Ok(context.sql_with_options(sql, questions).await?)
+    questions
+        .verify_plan(&plan)
+        .map_err(|error| SqlError::Refused(OneLine(&error).to_string()))?;
+    Ok(context.execute_logical_plan(plan).await?)
+}
+
+/// All tables, as a query would name them.
+fn known(context: &SessionContext) -> Vec<String> {
+    let catalog = context.catalog(CATALOG).expect("DataFusion makes it");
+    let tables = |schema: &str, tables: Arc<dyn SchemaProvider>| {
+        let mut names = tables.table_names();
+        names.sort();
+        let named = names.into_iter().map(|table| match schema {
+            DEFAULT => table,
+            schema => format!("{schema}.{table}"),
+        });
+        named.collect::<Vec<_>>()
+    };
+    let mut schemas = catalog.schema_names();
+    // Those without a name first.
+    schemas.sort_by_key(|schema| (schema != DEFAULT, schema.clone()));
+    let ours = schemas
+        .iter()
+        .filter_map(|schema| Some(tables(schema, catalog.schema(schema)?)));
+    ours.flatten().collect()
 }
 
 /// An answer that broke off while shards were read, as the shard that is to blame where there is one: the reader of tables
 /// does not say which file it was at. Hashes the dataset.
 pub fn blame(dataset: &Path, error: SqlError) -> SqlError {
     let reading = match &error {
-        SqlError::Query(error) => matches!(
-            error.find_root(),
-            DataFusionError::ParquetError(_)
-                | DataFusionError::ArrowError(..)
-                | DataFusionError::ObjectStore(_)
-                | DataFusionError::External(_)
-        ),
+        SqlError::Query(error) => match error.find_root() {
+            DataFusionError::External(cause) => !cause.is::<SqlError>(),
+            cause => matches!(
+                cause,
+                DataFusionError::ParquetError(_)
+                    | DataFusionError::ArrowError(..)
+                    | DataFusionError::ObjectStore(_)
+            ),
+        },
+        SqlError::BrokeOff => true,
         _ => false,
     };
     let checked = || Reader::open(dataset, "", Verify::Sha256)?.verify_all();
@@ -151,154 +351,4 @@ pub fn blame(dataset: &Path, error: SqlError) -> SqlError {
         Some(Err(damaged)) => SqlError::Read(damaged),
         Some(Ok(())) | None => error,
     }
-}
-
-/// Answers a query to `out`.
-///
-/// # Errors
-/// See [`SqlError`].
-pub async fn answer(
-    context: &SessionContext,
-    sql: &str,
-    format: Format,
-    out: &mut impl std::io::Write,
-) -> Result<(), SqlError> {
-    let frame = query(context, sql).await?;
-    let schema: SchemaRef = frame.schema().inner().clone();
-    let empty = RecordBatch::new_empty(schema);
-    if format == Format::Table {
-        let shown = frame.collect().await?.into_iter().chain([empty]);
-        let shown: Vec<_> = shown
-            .map(|batch| printable(&batch))
-            .collect::<Result<_, _>>()?;
-        return Ok(writeln!(
-            out,
-            "{}",
-            util::pretty::pretty_format_batches(&shown)?
-        )?);
-    }
-    // Batch by batch: an answer may be larger than memory, and its reader may have seen enough.
-    let mut batches = frame.execute_stream().await?;
-    if format == Format::Csv {
-        out.write_all(&csv_text(&empty, Header::Written)?)?;
-    }
-    while let Some(batch) = batches.next().await {
-        let text = match format {
-            Format::Csv => csv_text(&batch?, Header::LeftOut)?,
-            _ => json_text(&batch?)?,
-        };
-        out.write_all(&text)?;
-    }
-    Ok(())
-}
-
-fn json_text(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-    let mut writer = json::LineDelimitedWriter::new(Vec::new());
-    writer.write(batch)?;
-    writer.finish()?;
-    Ok(writer.into_inner())
-}
-
-/// Whether the columns' names come first.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Header {
-    Written,
-    LeftOut,
-}
-
-fn csv_text(batch: &RecordBatch, header: Header) -> Result<Vec<u8>, ArrowError> {
-    let schema = batch.schema();
-    let columns = schema.fields().iter().zip(batch.columns());
-    let columns = columns
-        .map(|(field, column)| {
-            let text = match column.data_type().is_nested() {
-                true => Arc::new(as_json(field, column)?) as ArrayRef,
-                false => column.clone(),
-            };
-            Ok((field.name().clone(), text, true))
-        })
-        .collect::<Result<Vec<_>, ArrowError>>()?;
-    let flat = RecordBatch::try_from_iter_with_nullable(columns)?;
-    let mut text = Vec::new();
-    csv::WriterBuilder::new()
-        .with_header(header == Header::Written)
-        .build(&mut text)
-        .write(&flat)?;
-    Ok(text)
-}
-
-/// Lists and structures as JSON: CSV has no form of its own for them.
-fn as_json(field: &FieldRef, column: &ArrayRef) -> Result<StringArray, ArrowError> {
-    let options = json::writer::EncoderOptions::default();
-    let mut encoder = json::writer::make_encoder(field, column, &options)?;
-    Ok((0..column.len())
-        .map(|row| {
-            (!encoder.is_null(row)).then(|| {
-                let mut text = Vec::new();
-                encoder.encode(row, &mut text);
-                String::from_utf8_lossy(&text).into_owned()
-            })
-        })
-        .collect())
-}
-
-fn file_url(path: &Path) -> Result<ListingTableUrl, SqlError> {
-    let absolute = std::path::absolute(path).map_err(|_| SqlError::Path(path.to_owned()))?;
-    // A path would be read as a pattern: `a[1]` is a folder's name here.
-    let url = Url::from_file_path(absolute).map_err(|()| SqlError::Path(path.to_owned()))?;
-    Ok(ListingTableUrl::try_new(url, None)?)
-}
-
-/// Binary columns as their sizes: nobody reads pixels in hex.
-fn printable(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let schema = batch.schema();
-    let columns = schema
-        .fields()
-        .iter()
-        .zip(batch.columns())
-        .map(|(field, column)| {
-            let shown = match column.data_type() {
-                DataType::LargeBinary => sizes(column),
-                DataType::List(item) if *item.data_type() == DataType::LargeBinary => {
-                    list_sizes(column)
-                }
-                _ => column.clone(),
-            };
-            (field.name().clone(), shown)
-        });
-    let columns: Vec<_> = columns.collect();
-    if columns.is_empty() {
-        return Ok(batch.clone());
-    }
-    RecordBatch::try_from_iter_with_nullable(
-        columns
-            .into_iter()
-            .map(|(name, column)| (name, column, true)),
-    )
-}
-
-fn size(bytes: Option<&[u8]>) -> Option<String> {
-    bytes.map(|bytes| format!("{} bytes", bytes.len()))
-}
-
-fn sizes(column: &ArrayRef) -> ArrayRef {
-    Arc::new(
-        column
-            .as_binary::<i64>()
-            .iter()
-            .map(size)
-            .collect::<StringArray>(),
-    )
-}
-
-fn list_sizes(column: &ArrayRef) -> ArrayRef {
-    let rows = column.as_list::<i32>().iter().map(|row| {
-        let row = row?;
-        let sizes = row
-            .as_binary::<i64>()
-            .iter()
-            .map(|bytes| size(bytes).unwrap_or_else(|| "null".to_owned()));
-        Some(format!("[{}]", sizes.collect::<Vec<_>>().join(", ")))
-    });
-    Arc::new(rows.collect::<StringArray>())
 }

@@ -1,4 +1,4 @@
-//! Rows as people look at them: whole but for pixels, each for itself; which texts hold what; and which row group may hold an id.
+//! Rows as people look at them: whole, or whole but for pixels, each for itself; which texts hold what; and which row group may hold an id.
 
 use std::ops::Range;
 
@@ -64,6 +64,38 @@ impl Reader {
                 let detail = format!("{} rows instead of {expected}", found.len());
                 Err(self.shard_error(group, None, detail))
             }
+        }
+    }
+
+    /// The rows of a row group, pixels included, if they are those that the manifest speaks of.
+    pub(crate) fn with_pixels(&self, group: u32) -> Result<Vec<Row>, ReadError> {
+        let damaged = |detail: String| self.shard_error(group, None, detail);
+        let schema = row::schema();
+        let columns: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        let mut rows = Vec::new();
+        for batch in self.read(group, &columns)? {
+            let read = row::from_arrow(&batch, &self.header.vocabulary);
+            rows.extend(read.map_err(|error| damaged(error.to_string()))?);
+        }
+        for (at, row) in rows.iter().enumerate() {
+            let mut stored = row
+                .document
+                .images()
+                .filter_map(|image| image.stored.as_ref());
+            if stored.any(|stored| stored.bytes.is_empty()) {
+                let detail = "a stored image has no bytes".to_owned();
+                return Err(self.shard_error(group, Some(at as u32), detail));
+            }
+        }
+        let entry = &self.groups[group as usize];
+        let images: usize = rows.iter().map(|row| row.document.stored_images()).sum();
+        let found = (rows.len() as u64, images as u64);
+        match found == (u64::from(entry.rows), entry.images) {
+            true => Ok(rows),
+            false => Err(damaged(format!(
+                "(rows, stored images) are {found:?} and in the manifest {:?}",
+                (entry.rows, entry.images)
+            ))),
         }
     }
 

@@ -51,12 +51,16 @@ pub(crate) fn usual(documents: usize) -> Vec<Vec<Part>> {
 
 /// Writes documents in row groups of `group` rows, two row groups a shard.
 pub(crate) fn write(folder: &Path, documents: &[Vec<Part>], group: usize) {
-    let rows = documents.iter().enumerate();
-    let rows: Vec<Row> = rows.map(|(d, parts)| row_of(d, parts)).collect();
-    write_rows(folder, &rows, group);
+    write_rows(folder, &rows(documents), group);
 }
 
-/// Writes rows of any kind.
+/// Documents as rows.
+pub(crate) fn rows(documents: &[Vec<Part>]) -> Vec<Row> {
+    let numbered = documents.iter().enumerate();
+    numbered.map(|(d, parts)| row_of(d, parts)).collect()
+}
+
+/// As [`write`].
 pub(crate) fn write_rows(folder: &Path, rows: &[Row], group: usize) {
     for name in [COMMITS_DIR, MANIFESTS_DIR] {
         std::fs::create_dir_all(folder.join(name)).expect("a temporary folder");
@@ -97,6 +101,7 @@ pub(crate) fn write_rows(folder: &Path, rows: &[Row], group: usize) {
     std::fs::write(folder.join(MANIFESTS_DIR).join(LATEST_MANIFEST), hash).expect("writable");
 }
 
+/// Document d.
 pub(crate) fn row_of(d: usize, parts: &[Part]) -> Row {
     let ids: Vec<Vec<u32>> = parts
         .iter()
@@ -153,7 +158,7 @@ pub(crate) fn colour(d: usize, p: usize) -> [u8; 3] {
     [(d % 256) as u8, (d / 256) as u8, p as u8]
 }
 
-fn stored(d: usize, p: usize) -> StoredImage {
+pub(crate) fn stored(d: usize, p: usize) -> StoredImage {
     let mut png = Cursor::new(Vec::new());
     RgbImage::from_pixel(10, 8, Rgb(colour(d, p)))
         .write_to(&mut png, ImageFormat::Png)
@@ -183,6 +188,8 @@ fn shard(folder: &Path, n: usize, rows: &[Row], group: usize) -> ShardEntry {
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(group))
         .set_column_dictionary_enabled(pixels, false)
+        .set_column_bloom_filter_enabled(ColumnPath::from("id"), true)
+        .set_column_bloom_filter_max_ndv(ColumnPath::from("id"), group as u64)
         .set_data_page_row_count_limit(1)
         .set_write_batch_size(1)
         .build();

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What scratch files' names begin with.
-const PREFIX: &str = ".lcl-scratch-";
+pub const SCRATCH_PREFIX: &str = ".lcl-scratch-";
 
 /// A file without its name yet. Its owner holds its lock; dropped without a name, it is removed.
-pub(crate) struct Scratch {
+pub struct Scratch {
     path: PathBuf,
     file: File,
     folder: PathBuf,
@@ -18,11 +18,14 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     /// A new one beside what it will be.
-    pub(crate) fn new(folder: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn new(folder: &Path) -> io::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = folder.join(format!("{PREFIX}{}-{number}", std::process::id()));
+            let path = folder.join(format!("{SCRATCH_PREFIX}{}-{number}", std::process::id()));
             let file = match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 opened => opened?,
@@ -41,7 +44,10 @@ impl Scratch {
     }
 
     /// Gives it its name, in place of what has it.
-    pub(crate) fn replace(mut self, name: &str) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn replace(mut self, name: &str) -> io::Result<()> {
         self.file.sync_all()?;
         fs::rename(&self.path, self.folder.join(name))?;
         self.named = true;
@@ -49,7 +55,10 @@ impl Scratch {
     }
 
     /// Gives it its name unless something has it; whether it got it.
-    pub(crate) fn put_if_absent(mut self, name: &str) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn put_if_absent(mut self, name: &str) -> io::Result<bool> {
         self.file.sync_all()?;
         let linked = match fs::hard_link(&self.path, self.folder.join(name)) {
             Ok(()) => true,
@@ -83,24 +92,37 @@ impl Drop for Scratch {
 }
 
 /// Writes all of a file, in place of what has its name.
-pub(crate) fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// What the system said.
+pub fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let mut scratch = Scratch::new(folder)?;
     scratch.write_all(bytes)?;
     scratch.replace(name)
 }
 
 /// Writes all of a file unless something has its name; whether it got it.
-pub(crate) fn put_if_absent(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<bool> {
+///
+/// # Errors
+/// What the system said.
+pub fn put_if_absent(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<bool> {
     let mut scratch = Scratch::new(folder)?;
     scratch.write_all(bytes)?;
     scratch.put_if_absent(name)
 }
 
 /// Removes scratch files whose owners are gone: a lock outlives no process.
-pub(crate) fn sweep(folder: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// What the system said.
+pub fn sweep(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+        if !entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with(SCRATCH_PREFIX)
+        {
             continue;
         }
         let Ok(file) = File::open(entry.path()) else {
@@ -118,7 +140,11 @@ pub(crate) fn sweep(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn sync(folder: &Path) -> io::Result<()> {
+/// Makes a folder's names last.
+///
+/// # Errors
+/// What the system said.
+pub fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 

@@ -1,13 +1,13 @@
 //! What a JPEG's markers say that the decoder does not: its components, and whether its picture ends.
 
 /// Of the picture itself, not of a thumbnail in its metadata.
-pub(super) struct Facts {
+pub struct Facts {
     /// 1 grey, 3 colour, 4 CMYK.
-    pub(super) components: u8,
+    pub components: u8,
 }
 
 /// Walks the markers up to the pixels. `None` for a JPEG that breaks off: the decoder would fill the rest with grey.
-pub(super) fn facts(bytes: &[u8]) -> Option<Facts> {
+pub fn facts(bytes: &[u8]) -> Option<Facts> {
     let mut components = None;
     let mut at = 2;
     loop {

@@ -1,13 +1,12 @@
 //! Rows to one Parquet file.
 //!
 //! Image bytes are plain and in pages of about one document, so that a reader can take one document's pixels through the
-//! page index; everything else is zstd with statistics.
+//! page index; everything else is zstd with statistics. A Bloom filter over `id` in each row group lets a reader of one
+//! document leave the others' ids alone.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use lcl_schemas::dataset::{RowGroupEntry, ShardEntry};
-use lcl_schemas::row::{self, IMAGE_BYTES_PATH, Row};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
@@ -15,18 +14,27 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 
-use crate::dataset::{DatasetError, zstd};
-use crate::durable::Scratch;
+use super::dataset::{DatasetError, zstd};
+use super::durable::Scratch;
+use crate::dataset::{RowGroupEntry, ShardEntry};
+use crate::row::{self, IMAGE_BYTES_PATH, Row};
+
+/// Documents in a row group at most: what a filter or a stream reads at a time.
+pub const GROUP_ROWS: usize = 256;
 
 /// A shard being written.
-pub(crate) struct ShardFile {
+pub struct ShardFile {
     writer: ArrowWriter<Hashed>,
     folder: PathBuf,
     groups: Vec<RowGroupEntry>,
 }
 
 impl ShardFile {
-    pub(crate) fn new(folder: &Path) -> Result<Self, DatasetError> {
+    /// An empty one in `folder`.
+    ///
+    /// # Errors
+    /// [`DatasetError::Io`], [`DatasetError::Parquet`].
+    pub fn new(folder: &Path) -> Result<Self, DatasetError> {
         let scratch = Scratch::new(folder).map_err(|source| DatasetError::Io {
             path: folder.to_owned(),
             source,
@@ -45,7 +53,10 @@ impl ShardFile {
     }
 
     /// Writes `rows` as one row group.
-    pub(crate) fn write(&mut self, rows: &[Row]) -> Result<(), DatasetError> {
+    ///
+    /// # Errors
+    /// [`DatasetError::Parquet`].
+    pub fn write(&mut self, rows: &[Row]) -> Result<(), DatasetError> {
         let written = self
             .writer
             .write(&row::to_arrow(rows))
@@ -62,12 +73,15 @@ impl ShardFile {
     }
 
     /// Bytes so far.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.writer.bytes_written()
     }
 
     /// Closes it and names it by its content: `part-<unit>-<index>-<8 hex digits>.parquet`.
-    pub(crate) fn finish(mut self, unit: &str, index: usize) -> Result<ShardEntry, DatasetError> {
+    ///
+    /// # Errors
+    /// [`DatasetError::Io`], [`DatasetError::Parquet`].
+    pub fn finish(mut self, unit: &str, index: usize) -> Result<ShardEntry, DatasetError> {
         for (entry, group) in self.groups.iter_mut().zip(self.writer.flushed_row_groups()) {
             entry.bytes = group.compressed_size() as u64;
         }
@@ -103,6 +117,7 @@ fn refused(folder: &Path, source: ParquetError) -> DatasetError {
 }
 
 fn properties() -> WriterProperties {
+    let id = || ColumnPath::from("id");
     // From the parts: from a string it would be a path of one part, which no column has.
     let pixels = || ColumnPath::new(IMAGE_BYTES_PATH.split('.').map(str::to_owned).collect());
     zstd()
@@ -111,6 +126,10 @@ fn properties() -> WriterProperties {
         .set_column_compression(pixels(), Compression::UNCOMPRESSED)
         .set_column_dictionary_enabled(pixels(), false)
         .set_column_statistics_enabled(pixels(), EnabledStatistics::None)
+        // 512 bytes for 256 rows: two for each, and one other row group in a hundred is looked into.
+        .set_column_bloom_filter_enabled(id(), true)
+        .set_column_bloom_filter_max_ndv(id(), GROUP_ROWS as u64)
+        .set_column_bloom_filter_fpp(id(), 0.01)
         // Met by any document with an image: a page then ends with it.
         .set_column_data_page_size_limit(pixels(), 1)
         .build()
@@ -140,17 +159,21 @@ impl Write for Hashed {
 mod tests {
     use std::fs::File;
 
-    use lcl_schemas::document::{Document, Image, Place, StoredImage};
-    use lcl_schemas::layout::{Layout, PlaceTokens};
-    use lcl_schemas::outcome::Outcome;
-    use lcl_schemas::vocabulary::Vocabulary;
     use parquet::arrow::arrow_reader::{
         ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
     };
     use parquet::basic::Encoding;
     use parquet::file::metadata::PageIndexPolicy;
+    use parquet::file::properties::ReaderProperties;
+    use parquet::file::reader::FileReader;
+    use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
+    use parquet::record::RowAccessor;
 
     use super::*;
+    use crate::document::{Document, Image, Place, StoredImage};
+    use crate::layout::{Layout, PlaceTokens};
+    use crate::outcome::Outcome;
+    use crate::vocabulary::Vocabulary;
 
     fn document(index: u8) -> Row {
         let image = |bytes: usize| {
@@ -222,6 +245,37 @@ mod tests {
                         .map(|page| page.first_row_index)
                         .collect();
                     assert_eq!(starts, (0..i64::from(entry.rows)).collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ids_have_a_bloom_filter_and_nothing_else_has() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let entry = shard(folder.path());
+        let file = File::open(folder.path().join(&entry.file)).expect("just written");
+        let options = ReadOptionsBuilder::new().with_reader_properties(
+            ReaderProperties::builder()
+                .set_read_bloom_filter(true)
+                .build(),
+        );
+        let reader =
+            SerializedFileReader::new_with_options(file, options.build()).expect("a Parquet file");
+        for group in 0..entry.row_groups.len() {
+            let group = reader.get_row_group(group).expect("it is there");
+            for (index, column) in group.metadata().columns().iter().enumerate() {
+                let is_id = column.column_path().string() == "id";
+                assert_eq!(column.bloom_filter_offset().is_some(), is_id);
+                if is_id {
+                    let bytes = column.bloom_filter_length().expect("it is written");
+                    assert!(bytes <= 2 * GROUP_ROWS as i32 + 32, "{bytes} bytes");
+                    let filter = group.get_column_bloom_filter(index).expect("it was read");
+                    let first = group.get_row_iter(None).expect("rows").next();
+                    let first = first.expect("a row").expect("readable");
+                    let id = first.get_string(0).expect("`id` comes first");
+                    assert!(filter.check(&id.as_str()));
+                    assert!(!filter.check(&"of another row group"));
                 }
             }
         }

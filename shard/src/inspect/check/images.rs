@@ -1,0 +1,106 @@
+//! One stored image: what is said of it, and its pixels.
+
+use std::io::Cursor;
+
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use lcl_schemas::dataset::Header;
+use lcl_schemas::document::{Image, StoredImage};
+use lcl_schemas::jpeg;
+use lcl_schemas::outcome::Outcome;
+use sha2::{Digest, Sha256};
+
+use super::guard::guarded;
+
+/// Decoding one image takes no more memory. The longest that ingest stores, 65,535 pixels of JPEG beside a short side of 2,048,
+/// has 0.4 GB.
+const MAX_ALLOC: u64 = 512 << 20;
+
+/// What contradicts itself in what a row says of an image.
+pub(super) fn field_fault(image: &Image, places: usize, header: &Header) -> Option<String> {
+    if let Some(sentence) = image.sentence.filter(|&at| at as usize >= places) {
+        return Some(format!(
+            "it is matched to place {sentence} of a document of {places}"
+        ));
+    }
+    match (&image.stored, image.outcome == Outcome::Stored) {
+        (None, false) => None,
+        (None, true) => Some("its outcome is `stored`, and it has no hash".into()),
+        (Some(_), false) => Some(format!(
+            "its outcome is `{}`, and it has a hash",
+            image.outcome
+        )),
+        (Some(stored), true) => stored_fault(stored, header),
+    }
+}
+
+fn stored_fault(stored: &StoredImage, header: &Header) -> Option<String> {
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let StoredImage { width, height, .. } = *stored;
+    if stored.sha256.len() != 64 || !stored.sha256.bytes().all(hex) {
+        Some(format!("its hash is {:?}", stored.sha256))
+    } else if stored.format.is_empty() {
+        Some("its format is empty".into())
+    } else if width == 0 || height == 0 {
+        Some(format!("it is {width}×{height} pixels"))
+    } else if width.min(height) > header.image_size {
+        let most = header.image_size;
+        Some(format!(
+            "it is {width}×{height} pixels, and the dataset's images have a short side of {most} at most"
+        ))
+    } else if stored.original_width == 0 || stored.original_height == 0 {
+        Some("its original size is 0".into())
+    } else if stored.original_bytes == 0 {
+        Some("its original had no bytes".into())
+    } else {
+        None
+    }
+}
+
+/// Whether it decodes, as the format and size that are stored.
+///
+/// # Errors
+/// What is wrong.
+pub(super) fn decode(encoded: &[u8], stored: &StoredImage) -> Result<(), String> {
+    guarded(|| try_decode(encoded, stored)).and_then(|decoded| decoded)
+}
+
+fn try_decode(encoded: &[u8], stored: &StoredImage) -> Result<(), String> {
+    let format = image::guess_format(encoded)
+        .map_err(|_| "its bytes begin like no image format".to_owned())?;
+    let name = format!("{format:?}").to_lowercase();
+    if name != stored.format {
+        return Err(format!("it is {name}, stored as {}", stored.format));
+    }
+    // The decoder would fill the rest with grey.
+    if format == ImageFormat::Jpeg && jpeg::facts(encoded).is_none() {
+        return Err("the JPEG breaks off".into());
+    }
+    let failed = |error: image::ImageError| format!("it does not decode: {error}");
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_ALLOC);
+    let mut reader = ImageReader::with_format(Cursor::new(encoded), format);
+    reader.limits(limits);
+    let decoder = reader.into_decoder().map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    if (width, height) != (stored.width, stored.height) {
+        return Err(format!(
+            "it is {width}×{height} pixels, stored as {}×{}",
+            stored.width, stored.height
+        ));
+    }
+    if decoder.total_bytes() > MAX_ALLOC {
+        return Err(format!(
+            "it takes {} bytes to decode, more than {MAX_ALLOC}",
+            decoder.total_bytes()
+        ));
+    }
+    DynamicImage::from_decoder(decoder).map_err(failed)?;
+    Ok(())
+}
+
+/// Whether bytes that were kept as they were fetched still have the hash of those. Others cannot be told.
+pub(super) fn is_as_fetched(encoded: &[u8], stored: &StoredImage) -> bool {
+    let kept = encoded.len() as u64 == u64::from(stored.original_bytes)
+        && (stored.width, stored.height) == (stored.original_width, stored.original_height);
+    !kept || format!("{:x}", Sha256::digest(encoded)) == stored.sha256
+}

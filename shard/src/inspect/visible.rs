@@ -1,0 +1,75 @@
+//! Strangers' text on a terminal: what would move the cursor, change colours or turn the reading direction is shown, not done.
+
+use std::fmt::{self, Write};
+
+/// Text that a terminal shows as it is.
+pub(crate) struct Visible<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Visible<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|letter| match letter {
+            letter if acts(letter) => write!(f, "\\u{{{:x}}}", u32::from(letter)),
+            letter => f.write_char(letter),
+        })
+    }
+}
+
+/// Control characters, and those that turn the reading direction or are not seen.
+fn acts(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+}
+
+/// `text`, visible, in exactly so many columns; with an ellipsis where it is longer.
+pub(crate) fn fitted(text: &str, columns: usize) -> String {
+    let visible = Visible(text).to_string();
+    let whole: usize = visible.chars().map(width).sum();
+    let room = if whole > columns {
+        columns.saturating_sub(1)
+    } else {
+        columns
+    };
+    let (mut fitted, mut used) = (String::new(), 0);
+    for letter in visible.chars() {
+        if used + width(letter) > room {
+            break;
+        }
+        used += width(letter);
+        fitted.push(letter);
+    }
+    if whole > columns {
+        fitted.push('…');
+        used += 1;
+    }
+    fitted.extend(std::iter::repeat_n(' ', columns.saturating_sub(used)));
+    fitted
+}
+
+/// Columns of a letter: 2 for all that may be, so that a line is never too long.
+fn width(letter: char) -> usize {
+    // Latin, Greek and Cyrillic letters, and the marks that we print, take one.
+    let narrow = letter < '\u{0590}' || matches!(letter, '…' | '–' | '→' | '≥');
+    if narrow { 1 } else { 2 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_on_a_terminal_is_spelt_out() {
+        let hostile = "a\x1b[31mb\u{202e}c\r\u{9b}";
+        assert_eq!(
+            Visible(hostile).to_string(),
+            "a\\u{1b}[31mb\\u{202e}c\\u{d}\\u{9b}"
+        );
+    }
+
+    #[test]
+    fn text_takes_the_columns_it_is_given() {
+        assert_eq!(fitted("ab", 4), "ab  ");
+        assert_eq!(fitted("abcdef", 4), "abc…");
+        assert_eq!(fitted("日本語", 4), "日… ");
+        assert_eq!(fitted("\n", 9), "\\u{a}    ");
+    }
+}

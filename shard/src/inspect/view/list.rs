@@ -220,18 +220,9 @@ fn out_of_time(asked: &Asked, found: &Found) -> Markup {
 
 fn pager(asked: &Asked, found: &Found, [before, after]: [Option<&str>; 2]) -> Markup {
     let start = RowAt { group: 0, row: 0 };
-    let (first, last) = (found.entries.first(), found.entries.last());
     let (earlier, later) = match asked.cursor {
-        Cursor::From(at) => {
-            let earlier = first.map_or(at, Entry::at);
-            (Some(earlier).filter(|at| *at > start), found.next)
-        }
-        Cursor::Before(at) => {
-            let behind = last.map_or(at, |entry| {
-                asked.shelf.at(asked.shelf.number(entry.at()) + 1)
-            });
-            (found.next, Some(behind).filter(|at| asked.shelf.has(*at)))
-        }
+        Cursor::From(at) => (Some(at).filter(|at| *at > start), found.next),
+        Cursor::Before(at) => (found.next, Some(at).filter(|at| asked.shelf.has(*at))),
     };
     html! {
         nav.pager aria-label="Pages of documents" {

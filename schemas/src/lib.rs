@@ -13,6 +13,7 @@
 pub mod batch;
 pub mod dataset;
 pub mod document;
+pub mod guard;
 #[cfg(feature = "jpeg")]
 pub mod jpeg;
 pub mod layout;

@@ -25,6 +25,21 @@ pub enum Class {
     Unknown,
 }
 
+impl Class {
+    /// As it stands in request logs, JSON and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Fetch => "fetch",
+            Self::Manners => "manners",
+            Self::Safety => "safety",
+            Self::Content => "content",
+            Self::Rule => "rule",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 macro_rules! outcomes {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $class:ident;)*) => {
         /// What became of one image. Its name is what stands in the `outcome` column.

@@ -9,7 +9,7 @@ use arrow::array::{
 };
 use arrow::error::ArrowError;
 use lcl_schemas::dataset::fetch_schema;
-use lcl_schemas::outcome::{Class, Outcome};
+use lcl_schemas::outcome::Outcome;
 use serde::{Deserialize, Serialize};
 
 /// What a server calls the version of a file that it gave: another answer is asked for only if that has changed
@@ -136,18 +136,5 @@ pub(crate) fn from_arrow(batch: &RecordBatch) -> Vec<Request> {
 
 /// The name of an outcome's class.
 pub(crate) fn class(outcome: &Outcome) -> &'static str {
-    class_name(outcome.class())
-}
-
-/// A class's name, as it stands in the log and in reports.
-pub(crate) fn class_name(class: Class) -> &'static str {
-    match class {
-        Class::Stored => "stored",
-        Class::Fetch => "fetch",
-        Class::Manners => "manners",
-        Class::Safety => "safety",
-        Class::Content => "content",
-        Class::Rule => "rule",
-        Class::Unknown => "unknown",
-    }
+    outcome.class().name()
 }

@@ -7,8 +7,6 @@ use indicatif::{HumanBytes, HumanDuration};
 use lcl_schemas::outcome::{Class, Outcome};
 use serde::Serialize;
 
-use crate::fetch::log;
-
 /// How a run stands.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Snapshot {
@@ -49,7 +47,7 @@ impl Snapshot {
         for (class, count) in classes {
             let share = count as f64 / all as f64;
             let bar = "█".repeat((share * 40.0).round() as usize);
-            let name = log::class_name(class);
+            let name = class.name();
             text += &format!("\n  {name:<8} {count:>10} {:>5.1} % {bar}", 100.0 * share);
         }
         text + &self.missing("\n  not had: ")

@@ -1,18 +1,14 @@
 //! `lcl-shard export`.
 
-use std::io::{IsTerminal, Write, stderr};
+use std::io::Write;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use lcl_shard::Part;
-use lcl_shard::inspect::export::{self, Export as Exporting, Progress, To};
+use lcl_shard::inspect::export::{self, Export as Exporting, To};
 
+use super::progress::Progress;
 use super::show;
-
-/// Between two lines where there is no terminal.
-const LINES_EVERY: Duration = Duration::from_secs(30);
 
 const EXPORT: &str = "\
 webdataset  docs-00000.tar …: for each document KEY.json (id, url, texts, images and what became of them, tokens) and
@@ -75,58 +71,10 @@ impl Export {
             part: self.part,
             holdout: self.holdout,
         };
-        let mut shown = Shown::new();
-        let exported = export::export(&exporting, &mut |progress| shown.show(progress));
-        shown.end();
+        let mut progress = Progress::start("exporting");
+        let exported = export::export(&exporting, &mut |read, of| progress.show(read, of));
+        drop(progress);
         show(&exported?, self.json, out)
-    }
-}
-
-/// How far it is, for people.
-enum Shown {
-    Bar(ProgressBar),
-    Lines { began: Instant, last: Instant },
-}
-
-impl Shown {
-    fn new() -> Self {
-        let began = Instant::now();
-        if !stderr().is_terminal() {
-            return Self::Lines { began, last: began };
-        }
-        let style = ProgressStyle::with_template(
-            "{bar:30} {human_pos} of {human_len} documents  {per_sec}  {msg}  {eta} left",
-        );
-        let bar = ProgressBar::new(0);
-        Self::Bar(bar.with_style(style.expect("a template of fields that there are")))
-    }
-
-    fn show(&mut self, progress: Progress) {
-        match self {
-            Self::Bar(bar) => {
-                bar.set_length(progress.total);
-                bar.set_message(HumanBytes(progress.bytes).to_string());
-                bar.set_position(progress.done);
-            }
-            Self::Lines { began, last } if last.elapsed() >= LINES_EVERY => {
-                *last = Instant::now();
-                let rate = progress.done as f64 / began.elapsed().as_secs_f64();
-                let left = (progress.total - progress.done) as f64 / rate.max(1e-9);
-                eprintln!(
-                    "{} of {} documents, {}, {rate:.0} documents/s, {left:.0} s left",
-                    progress.done,
-                    progress.total,
-                    HumanBytes(progress.bytes),
-                );
-            }
-            Self::Lines { .. } => {}
-        }
-    }
-
-    fn end(self) {
-        if let Self::Bar(bar) = self {
-            bar.finish_and_clear();
-        }
     }
 }
 

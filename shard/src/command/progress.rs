@@ -14,6 +14,7 @@ const BAR: &str = "{msg} {wide_bar} {human_pos} of {human_len} documents, {per_s
 pub(super) struct Progress {
     what: &'static str,
     bar: Option<ProgressBar>,
+    begun: Instant,
     said: Instant,
 }
 
@@ -24,6 +25,7 @@ impl Progress {
         Self {
             what,
             bar: stderr().is_terminal().then(bar),
+            begun: Instant::now(),
             said: Instant::now(),
         }
     }
@@ -34,7 +36,12 @@ impl Progress {
             bar.set_position(read);
         } else if self.said.elapsed() >= LINES_EVERY {
             self.said = Instant::now();
-            eprintln!("{}: {read} of {of} documents", self.what);
+            let rate = read as f64 / self.begun.elapsed().as_secs_f64();
+            let left = of.saturating_sub(read) as f64 / rate.max(1e-9);
+            eprintln!(
+                "{}: {read} of {of} documents, {rate:.0}/s, {left:.0} s left",
+                self.what
+            );
         }
     }
 }

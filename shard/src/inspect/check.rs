@@ -8,7 +8,6 @@
 //! All faults are found, not the first; whatever the bytes are, nothing panics. A check writes nothing.
 
 mod commits;
-mod guard;
 mod images;
 mod litter;
 mod logs;
@@ -31,7 +30,7 @@ use lcl_schemas::write::dataset::DatasetError;
 use serde::Serialize;
 
 use commits::Commits;
-pub use guard::quiet;
+pub use lcl_schemas::guard::quiet;
 use manifest::Manifests;
 pub use progress::Progress;
 pub use repair::repair;

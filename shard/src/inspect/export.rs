@@ -29,6 +29,7 @@ use serde::Serialize;
 
 use crate::config::{Part, Verify};
 use crate::filter::{Filter, FilterError};
+use crate::inspect::Watch;
 use crate::keyed::id_number;
 use crate::read::{ReadError, Reader};
 use crate::track::is_held_out;
@@ -162,17 +163,6 @@ pub struct Exported {
     pub files: Vec<FileEntry>,
 }
 
-/// How far an export is, in documents of the dataset.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    /// Looked at.
-    pub done: u64,
-    /// All.
-    pub total: u64,
-    /// Written so far.
-    pub bytes: u64,
-}
-
 /// Where documents go, in one of the forms.
 trait Sink {
     fn put(&mut self, row: Row) -> Result<(), ExportError>;
@@ -185,10 +175,7 @@ trait Sink {
 ///
 /// # Errors
 /// See [`ExportError`]; nothing is left where the export should have gone.
-pub fn export(
-    export: &Export,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Exported, ExportError> {
+pub fn export(export: &Export, watch: Watch<'_>) -> Result<Exported, ExportError> {
     let filter = match export.filter.as_str() {
         "" => None,
         sql => Some(Filter::parse(sql)?),
@@ -223,11 +210,7 @@ pub fn export(
                 None => exported.documents_left_out += 1,
             }
         }
-        progress(Progress {
-            done: exported.documents + exported.documents_left_out,
-            total,
-            bytes: folder.bytes(),
-        });
+        watch(exported.documents + exported.documents_left_out, total);
     }
     exported.files = sink.finish()?;
     reader.verified(true)?;

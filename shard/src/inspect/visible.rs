@@ -1,4 +1,4 @@
-//! Strangers' text on a terminal: what would move the cursor, change colours or turn the reading direction is shown, not done.
+//! Strangers' text, on a terminal or a page: what would move the cursor, change colours or turn the reading direction is shown, not done.
 
 use std::fmt::{self, Write};
 
@@ -8,16 +8,31 @@ pub(crate) struct Visible<'a>(pub(crate) &'a str);
 impl fmt::Display for Visible<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|letter| match letter {
-            letter if acts(letter) => write!(f, "\\u{{{:x}}}", u32::from(letter)),
+            letter if is_hidden(letter) || matches!(letter, '\n' | '\t') => {
+                write!(f, "\\u{{{:x}}}", u32::from(letter))
+            }
             letter => f.write_char(letter),
         })
     }
 }
 
-/// Control characters, and those that turn the reading direction or are not seen.
-fn acts(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+/// Whether a letter shows nothing and changes what is seen: control characters, bidirectional overrides, zero-width spaces, tags.
+/// Joiners, soft hyphens and variation selectors do not: scripts need them.
+pub(crate) fn is_hidden(letter: char) -> bool {
+    match letter {
+        '\n' | '\t' => false,
+        '\u{61C}'
+        | '\u{180E}'
+        | '\u{200B}'
+        | '\u{200E}'
+        | '\u{200F}'
+        | '\u{2028}'..='\u{202E}'
+        | '\u{2060}'..='\u{206F}'
+        | '\u{FEFF}'
+        | '\u{FFF9}'..='\u{FFFB}'
+        | '\u{E0000}'..='\u{E007F}' => true,
+        letter => letter.is_control(),
+    }
 }
 
 /// `text`, visible, in exactly so many columns; with an ellipsis where it is longer.

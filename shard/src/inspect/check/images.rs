@@ -5,11 +5,10 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use lcl_schemas::dataset::Header;
 use lcl_schemas::document::{Image, StoredImage};
+use lcl_schemas::guard::guarded;
 use lcl_schemas::jpeg;
 use lcl_schemas::outcome::Outcome;
 use sha2::{Digest, Sha256};
-
-use super::guard::guarded;
 
 /// Decoding one image takes no more memory. The longest that ingest stores, 65,535 pixels of JPEG beside a short side of 2,048,
 /// has 0.4 GB.

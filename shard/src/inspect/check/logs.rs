@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use lcl_schemas::dataset::FETCH_DIR;
+use lcl_schemas::guard::guarded;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::guard::guarded;
 use super::report::{Fault, Kind, Ledger};
 
 const RESTORE: &str = "restore it from a copy; --repair sets it aside: no document depends on it, `--since` asks for its images anew";

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use lcl_schemas::dataset::{
     Commit, LATEST_MANIFEST, MANIFESTS_DIR, ManifestRow, manifest_from_arrow,
 };
+use lcl_schemas::guard::guarded;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha2::{Digest, Sha256};
 
 use super::commits::Commits;
-use super::guard::guarded;
 use super::report::{Fault, Kind, Ledger};
 
 const ANEW: &str =

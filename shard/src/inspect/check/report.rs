@@ -9,6 +9,7 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::Depth;
+use crate::inspect::visible::Visible;
 
 /// Faults that are listed; beyond these they are only counted.
 pub const LISTED: usize = 1000;
@@ -112,7 +113,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", plain(&self.file))?;
+        write!(f, "{}", Visible(&self.file))?;
         let places = [
             ("row group", self.row_group),
             ("row", self.row),
@@ -124,19 +125,10 @@ impl fmt::Display for Fault {
             }
         }
         if let Some(id) = &self.id {
-            write!(f, " ({})", plain(id))?;
+            write!(f, " ({})", Visible(id))?;
         }
-        write!(f, ": {}", plain(&self.detail))
+        write!(f, ": {}", Visible(&self.detail))
     }
-}
-
-/// What files and documents say may be anybody's: nothing of it moves a terminal's cursor.
-pub(super) fn plain(text: &str) -> String {
-    let escaped = text.chars().map(|character| match character.is_control() {
-        true => character.escape_default().to_string(),
-        false => character.to_string(),
-    });
-    escaped.collect()
 }
 
 /// Faults and notes, from all threads; of the faults the first [`LISTED`] by place, all counted.
@@ -268,7 +260,7 @@ impl fmt::Display for Report {
             writeln!(f, "{fault}")?;
             // Said once for those that follow one another.
             if faults.peek().map(|next| &next.what_to_do) != Some(&fault.what_to_do) {
-                writeln!(f, "  → {}", plain(&fault.what_to_do))?;
+                writeln!(f, "  → {}", Visible(&fault.what_to_do))?;
             }
         }
         let unlisted = self.total() - self.faults.len() as u64;
@@ -276,7 +268,7 @@ impl fmt::Display for Report {
             writeln!(f, "… and {unlisted} more")?;
         }
         for note in &self.notes {
-            writeln!(f, "note: {}", plain(note))?;
+            writeln!(f, "note: {}", Visible(note))?;
         }
         let Checked {
             units,
@@ -310,7 +302,7 @@ impl fmt::Display for Report {
 impl fmt::Display for Repaired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.steps {
-            writeln!(f, "repair: {}", plain(step))?;
+            writeln!(f, "repair: {}", Visible(step))?;
         }
         writeln!(
             f,

@@ -12,13 +12,13 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::UInt32Type;
 use lcl_schemas::dataset::Header;
 use lcl_schemas::document::{Image, Place};
+use lcl_schemas::guard::guarded;
 use lcl_schemas::row::{self, IMAGE_BYTES, Row, RowError};
 use lcl_schemas::tokenizer::Tokenizer;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 
 use super::Depth;
-use super::guard::guarded;
 use super::images;
 use crate::stored::{Buffers, PageFile, StoredImages};
 

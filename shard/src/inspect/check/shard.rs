@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use lcl_schemas::dataset::ShardEntry;
+use lcl_schemas::guard::guarded;
 use lcl_schemas::row;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::PageIndexPolicy;
 use sha2::{Digest, Sha256};
-
-use super::guard::guarded;
 
 /// Read at a time.
 const CHUNK: usize = 1 << 20;

@@ -3,8 +3,6 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parquet::errors::ParquetError;
 use serde::Serialize;
@@ -31,8 +29,6 @@ pub(super) struct Folder {
     out: PathBuf,
     /// Held while it is written; the system gives it back however a process ends.
     lock: File,
-    /// Of all files so far.
-    bytes: Arc<AtomicU64>,
     named: bool,
 }
 
@@ -75,7 +71,6 @@ impl Folder {
             scratch,
             out: out.to_owned(),
             lock,
-            bytes: Arc::default(),
             named: false,
         };
         for entry in fs::read_dir(&folder.scratch).map_err(io(&folder.scratch))? {
@@ -101,11 +96,6 @@ impl Folder {
         }
     }
 
-    /// Bytes of all files so far.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
     /// A new file in it.
     pub(super) fn file(&self, name: String) -> Result<OutFile, ExportError> {
         let path = self.scratch.join(&name);
@@ -119,7 +109,6 @@ impl Folder {
             inner: BufWriter::with_capacity(1 << 20, file),
             hash: Sha256::new(),
             bytes: 0,
-            all_bytes: self.bytes.clone(),
         })
     }
 
@@ -184,7 +173,6 @@ pub(super) struct OutFile {
     inner: BufWriter<File>,
     hash: Sha256,
     bytes: u64,
-    all_bytes: Arc<AtomicU64>,
 }
 
 impl OutFile {
@@ -226,7 +214,6 @@ impl Write for OutFile {
         let written = self.inner.write(bytes)?;
         self.hash.update(&bytes[..written]);
         self.bytes += written as u64;
-        self.all_bytes.fetch_add(written as u64, Ordering::Relaxed);
         Ok(written)
     }
 

@@ -9,6 +9,8 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 
+use crate::inspect::visible::is_hidden;
+
 /// Rows that a table shows: its columns are as wide as their widest value, so all of it is held.
 const MAX_ROWS: usize = 10_000;
 /// Characters of a list or structure that are shown: a document's ids are thousands.
@@ -101,11 +103,7 @@ fn printable_column(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 
 /// Text of web pages, without what moves a terminal's cursor, changes its title or hides what is there.
 fn plain(text: &str) -> String {
-    let obeyed = |c: char| {
-        c.is_control() && c != '\n' && c != '\t'
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.replace(obeyed, "\u{fffd}")
+    text.replace(is_hidden, "\u{fffd}")
 }
 
 fn cut(column: &ArrayRef) -> Result<StringArray, ArrowError> {
@@ -174,7 +172,7 @@ mod tests {
         assert!(text.contains("[0, 1, 2") && text.contains('…') && text.len() < 1000);
         let numbers = UInt32Array::from_iter_values(0..10_001);
         let text = table(vec![("n", Arc::new(numbers))]);
-        assert!(text.contains("| 9999  |") && !text.contains("| 10000 |"));
+        assert!(text.contains("| 9999 |") && !text.contains("| 10000 |"));
         assert!(text.contains("the first 10000 rows"));
     }
 }

@@ -7,7 +7,6 @@ use super::Statistics;
 use super::plot::{Grouped, Percent, Plot, Size};
 use super::repeats::Repeated;
 use super::tally::Ranking;
-use super::terminal::class_name;
 
 /// Names shown of a ranking.
 const NAMES: usize = 25;
@@ -139,12 +138,12 @@ fn by_class(found: &Statistics, images: u64) -> Markup {
     html! {
         div.whole {
             @for (class, &count) in &found.images_by_class {
-                i class=(class_name(*class)) style=(format!("width:{:.2}%", Percent(count, images).value())) {}
+                i class=(class.name()) style=(format!("width:{:.2}%", Percent(count, images).value())) {}
             }
         }
         ul.key {
             @for (class, &count) in &found.images_by_class {
-                li { i class=(class_name(*class)) {} (means(*class)) " " (Percent(count, images)) }
+                li { i class=(class.name()) {} (means(*class)) " " (Percent(count, images)) }
             }
         }
     }
@@ -170,7 +169,7 @@ fn row(name: &str, count: u64, all: u64, most: u64, class: Option<Class>) -> Mar
             td { bdi { (name) } }
             td.n { (Grouped(count)) }
             td.n.s { (Percent(count, all)) }
-            td.bar { i class=[class.map(class_name)] style=(width) {} }
+            td.bar { i class=[class.map(Class::name)] style=(width) {} }
         }
     }
 }

@@ -2,8 +2,6 @@
 
 use std::io::{self, Write};
 
-use lcl_schemas::outcome::Class;
-
 use super::Statistics;
 use super::plot::{Grouped, Percent, Plot};
 use super::repeats::Repeated;
@@ -97,14 +95,14 @@ impl<W: Write> Page<'_, W> {
             "{images_in} {title}, {not_written} of records not written"
         ))?;
         for (class, &count) in &found.images_by_class {
-            self.bar(class_name(*class), count, images, images)?;
+            self.bar(class.name(), count, images, images)?;
         }
         self.title("Outcomes of images")?;
         let mut outcomes: Vec<_> = counts.images_by_outcome.iter().collect();
         outcomes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         for (outcome, &count) in outcomes {
             self.bar(
-                &format!("{outcome} ({})", class_name(outcome.class())),
+                &format!("{outcome} ({})", outcome.class().name()),
                 count,
                 images,
                 images,
@@ -278,18 +276,5 @@ impl<W: Write> Page<'_, W> {
         let bar = format!("{}{part}", "█".repeat(eighths / 8));
         let label = fitted(label, label_columns);
         writeln!(self.out, "  {label} {bar:<bar_columns$}{numbers:>NUMBERS$}")
-    }
-}
-
-/// As it is written in JSON.
-pub(super) fn class_name(class: Class) -> &'static str {
-    match class {
-        Class::Stored => "stored",
-        Class::Fetch => "fetch",
-        Class::Manners => "manners",
-        Class::Safety => "safety",
-        Class::Content => "content",
-        Class::Rule => "rule",
-        Class::Unknown => "unknown",
     }
 }

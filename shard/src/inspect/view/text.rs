@@ -9,26 +9,10 @@ use std::ops::Range;
 use maud::{Escaper, Markup, PreEscaped, html};
 use url::Url;
 
+use crate::inspect::visible::is_hidden;
+
 /// Runs of hidden characters that one text shows; what comes behind them is left out.
 const MOST_MARKS: usize = 2_000;
-
-/// Whether a character has to be shown by its number.
-fn is_hidden(letter: char) -> bool {
-    match letter {
-        '\n' | '\t' => false,
-        '\u{61C}'
-        | '\u{180E}'
-        | '\u{200B}'
-        | '\u{200E}'
-        | '\u{200F}'
-        | '\u{2028}'..='\u{202E}'
-        | '\u{2060}'..='\u{206F}'
-        | '\u{FEFF}'
-        | '\u{FFF9}'..='\u{FFFB}'
-        | '\u{E0000}'..='\u{E007F}' => true,
-        letter => letter.is_control(),
-    }
-}
 
 /// As an element's content.
 pub(super) fn visible(text: &str) -> Markup {

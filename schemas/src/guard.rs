@@ -1,4 +1,5 @@
-//! Where damaged bytes are read: a panic there is a fault of those bytes, and no end of the run.
+//! Where bytes are read that may be anything, strangers' or damaged ones: a panic there is a fault of those bytes, and no end
+//! of the run.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -7,8 +8,11 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `read` gives; where it panics, what that said. Nothing that it leaves half done may be used again.
-pub(super) fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
+/// What `read` gives. Nothing that it leaves half done may be used again.
+///
+/// # Errors
+/// Where it panics, what that said.
+pub fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
     let before = GUARDED.replace(true);
     let read = panic::catch_unwind(AssertUnwindSafe(read));
     GUARDED.set(before);

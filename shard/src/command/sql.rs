@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::error::ErrorKind;
+use lcl_shard::inspect::OnTerminal;
 use lcl_shard::inspect::sql::{self, Format, Given, SqlError, Tables};
 
 use super::runtime;
@@ -63,6 +64,10 @@ pub(crate) struct Sql {
 impl Sql {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<()> {
         let format = self.format();
+        let out: &mut dyn Write = match std::io::stdout().is_terminal() {
+            true => &mut OnTerminal(out),
+            false => out,
+        };
         let datasets: Vec<Given> = [&self.dataset]
             .into_iter()
             .chain(&self.join)
@@ -87,6 +92,7 @@ impl Sql {
                 "a file holds one answer: give one query, or leave out --out and write a text format",
             );
         }
+        let mut out = out;
         let runtime = runtime()?;
         let tables = runtime.block_on(Tables::open(&datasets));
         let tables = tables.map_err(|error| match error {
@@ -94,11 +100,11 @@ impl Sql {
             error => error,
         })?;
         if interactive {
-            return shell::Shell::new(&runtime, &tables, format)?.run(out);
+            return shell::Shell::new(&runtime, &tables, format)?.run(&mut out);
         }
         let Some(path) = &self.out else {
             for statement in statements {
-                runtime.block_on(tables.answer(statement, format, out))?;
+                runtime.block_on(tables.answer(statement, format, &mut out))?;
             }
             return Ok(out.flush()?);
         };

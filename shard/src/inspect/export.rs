@@ -30,6 +30,7 @@ use serde::Serialize;
 use crate::config::{Part, Verify};
 use crate::filter::{Filter, FilterError};
 use crate::inspect::Watch;
+use crate::inspect::visible::Visible;
 use crate::keyed::id_number;
 use crate::read::{ReadError, Reader};
 use crate::track::is_held_out;
@@ -292,7 +293,8 @@ impl fmt::Display for Exported {
         line("files", self.files.len() as u64)?;
         line("bytes", self.files.iter().map(|file| file.bytes).sum())?;
         for (outcome, count) in &self.images_by_outcome {
-            writeln!(f, "  {:<20} {count:>12}", outcome.to_string())?;
+            let outcome = Visible(&outcome.to_string()).to_string();
+            writeln!(f, "  {outcome:<20} {count:>12}")?;
         }
         Ok(())
     }

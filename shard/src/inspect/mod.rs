@@ -12,3 +12,4 @@ pub mod view;
 mod visible;
 
 pub use groups::Watch;
+pub use visible::OnTerminal;

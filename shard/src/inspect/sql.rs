@@ -31,6 +31,8 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::catalog::SchemaProvider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::parquet::errors::ParquetError;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParser, Statement};
@@ -170,7 +172,7 @@ impl Tables {
             }
             datasets.push(Dataset::open(&given.location, name, meter.clone()).await?);
         }
-        let context = context();
+        let context = context()?;
         let catalog = context.catalog(CATALOG).expect("DataFusion makes it");
         for (index, dataset) in datasets.iter().enumerate() {
             let tables = dataset.tables(&context)?;
@@ -241,7 +243,10 @@ impl Tables {
     }
 }
 
-fn context() -> SessionContext {
+/// What sorts and joins may hold, in bytes; what is more goes to temporary files, and what cannot is an error.
+const MEMORY_BYTES: usize = 2 << 30;
+
+fn context() -> Result<SessionContext, SqlError> {
     let mut config = SessionConfig::new()
         .with_batch_size(BATCH_ROWS)
         .with_information_schema(true)
@@ -250,7 +255,12 @@ fn context() -> SessionContext {
     parquet.pushdown_filters = true;
     parquet.schema_force_view_types = false;
     parquet.metadata_size_hint = Some(FOOTER_BYTES);
-    SessionContext::new_with_config(config)
+    let memory = FairSpillPool::new(MEMORY_BYTES);
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(memory));
+    Ok(SessionContext::new_with_config_rt(
+        config,
+        runtime.build_arc()?,
+    ))
 }
 
 /// Opens a dataset's tables, at its newest manifest.

@@ -62,8 +62,24 @@ pub struct Stats {
     pub images_by_outcome: BTreeMap<Outcome, u64>,
     /// Images of records that were not written.
     pub images_not_written: u64,
-    /// Records that could not be used: input, record and why, the first of each unit.
+    /// Records that could not be used, the first [`FAULTS`] that commits tell: input, record and why.
     pub faults: Vec<String>,
+    /// Further ones that commits tell.
+    pub faults_left_out: u64,
+}
+
+/// More than these nobody reads; `SELECT faults FROM commits` has them all.
+const FAULTS: usize = 1_000;
+
+/// Counts, summed up. What a damaged commit says may be beyond all bounds.
+fn total<'a>(counts: impl IntoIterator<Item = &'a u64>) -> u64 {
+    counts
+        .into_iter()
+        .fold(0, |sum, count| sum.saturating_add(*count))
+}
+
+fn add(sum: &mut u64, count: u64) {
+    *sum = sum.saturating_add(count);
 }
 
 /// What statistics depend on besides the dataset.
@@ -160,7 +176,7 @@ pub fn look(dataset: &Path, settings: Settings, watch: Watch) -> Result<Statisti
     let (duplicates, near_duplicates) = repeats::find(&reader, copies.images(), near_bits)?;
     let mut images_by_class = BTreeMap::new();
     for (outcome, count) in &counts.images_by_outcome {
-        *images_by_class.entry(outcome.class()).or_default() += count;
+        add(images_by_class.entry(outcome.class()).or_default(), *count);
     }
     Ok(Statistics {
         counts,
@@ -206,11 +222,12 @@ fn count(dataset: &Path, reader: &Reader) -> Result<Stats, ReadError> {
             .iter()
             .map(|commit| commit.shards.len() as u64)
             .sum(),
-        bytes: commits
-            .iter()
-            .flat_map(|commit| &commit.shards)
-            .map(|shard| shard.bytes)
-            .sum(),
+        bytes: total(
+            commits
+                .iter()
+                .flat_map(|commit| &commit.shards)
+                .map(|shard| &shard.bytes),
+        ),
         documents: 0,
         images: 0,
         tokens: 0,
@@ -218,6 +235,7 @@ fn count(dataset: &Path, reader: &Reader) -> Result<Stats, ReadError> {
         images_by_outcome: BTreeMap::new(),
         images_not_written: 0,
         faults: Vec::new(),
+        faults_left_out: 0,
     };
     for group in reader.groups() {
         stats.documents += u64::from(group.rows);
@@ -226,18 +244,24 @@ fn count(dataset: &Path, reader: &Reader) -> Result<Stats, ReadError> {
     }
     for commit in commits {
         for (outcome, count) in &commit.documents {
-            *stats.records_by_outcome.entry(*outcome).or_default() += count;
+            add(
+                stats.records_by_outcome.entry(*outcome).or_default(),
+                *count,
+            );
         }
         for (outcome, count) in &commit.images {
-            *stats.images_by_outcome.entry(outcome.clone()).or_default() += count;
+            add(
+                stats.images_by_outcome.entry(outcome.clone()).or_default(),
+                *count,
+            );
         }
-        stats.images_not_written += commit.images_not_written;
-        stats.faults.extend(
-            commit
-                .faults
-                .iter()
-                .map(|fault| format!("{}: {}", commit.input_name, fault.detail)),
-        );
+        add(&mut stats.images_not_written, commit.images_not_written);
+        let room = FAULTS - stats.faults.len();
+        let left_out = commit.faults.len().saturating_sub(room);
+        stats.faults_left_out += left_out as u64;
+        let told = commit.faults.iter().take(room);
+        let told = told.map(|fault| format!("{}: {}", commit.input_name, fault.detail));
+        stats.faults.extend(told);
     }
     Ok(stats)
 }
@@ -268,14 +292,14 @@ impl fmt::Display for Stats {
         line("bytes", &self.bytes)?;
         line("shards", &self.shards)?;
         line("units", &self.units)?;
-        line("tokenizer", &self.tokenizer)?;
+        line("tokenizer", &Visible(&self.tokenizer))?;
         line("image size", &self.image_size)?;
-        let records: u64 = self.records_by_outcome.values().sum();
+        let records: u64 = total(self.records_by_outcome.values());
         writeln!(f, "\n{records} records read")?;
         for (outcome, count) in &self.records_by_outcome {
             writeln!(f, "  {:<20} {count:>12}", outcome.name())?;
         }
-        let images: u64 = self.images_by_outcome.values().sum();
+        let images: u64 = total(self.images_by_outcome.values());
         writeln!(
             f,
             "\n{images} images in them, {} of records not written",
@@ -284,13 +308,16 @@ impl fmt::Display for Stats {
         for (outcome, count) in &self.images_by_outcome {
             writeln!(
                 f,
-                "  {:<20} {count:>12}  {:?}",
-                outcome.to_string(),
-                outcome.class()
+                "  {:<20} {count:>12}  {}",
+                Visible(&outcome.to_string()).to_string(),
+                outcome.class().name()
             )?;
         }
         for fault in &self.faults {
             writeln!(f, "fault: {}", Visible(fault))?;
+        }
+        if self.faults_left_out > 0 {
+            writeln!(f, "… and {} more", self.faults_left_out)?;
         }
         Ok(())
     }

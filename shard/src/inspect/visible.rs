@@ -1,6 +1,7 @@
 //! Strangers' text, on a terminal or a page: what would move the cursor, change colours or turn the reading direction is shown, not done.
 
-use std::fmt::{self, Write};
+use std::fmt::{self, Write as _};
+use std::io::{self, Write};
 
 /// Text that a terminal shows as it is.
 pub(crate) struct Visible<'a>(pub(crate) &'a str);
@@ -32,6 +33,21 @@ pub(crate) fn is_hidden(letter: char) -> bool {
         | '\u{FFF9}'..='\u{FFFB}'
         | '\u{E0000}'..='\u{E007F}' => true,
         letter => letter.is_control(),
+    }
+}
+
+/// A terminal, which obeys nothing of what is written. Texts are written whole.
+pub struct OnTerminal<W>(pub W);
+
+impl<W: Write> Write for OnTerminal<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes).replace(is_hidden, "\u{fffd}");
+        self.0.write_all(text.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -78,6 +94,15 @@ mod tests {
             Visible(hostile).to_string(),
             "a\\u{1b}[31mb\\u{202e}c\\u{d}\\u{9b}"
         );
+    }
+
+    #[test]
+    fn nothing_that_is_written_commands_a_terminal() {
+        let mut terminal = OnTerminal(Vec::new());
+        let hostile = "a,\u{1b}]0;owned\u{7}\u{202e}\nnaïve\n";
+        terminal.write_all(hostile.as_bytes()).expect("in memory");
+        let written = String::from_utf8(terminal.0).expect("text");
+        assert_eq!(written, "a,\u{fffd}]0;owned\u{fffd}\u{fffd}\nnaïve\n");
     }
 
     #[test]

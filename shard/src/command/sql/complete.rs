@@ -119,8 +119,25 @@ fn is_whole(input: &str) -> bool {
     let input = input.trim();
     let ours =
         input.is_empty() || input.starts_with('\\') || matches!(input, "exit" | "quit" | "help");
-    let quotes = |quote| input.matches(quote).count() % 2;
-    ours || input.ends_with(';') && quotes('\'') == 0 && quotes('"') == 0
+    ours || ends(input)
+}
+
+/// Whether the last thing in `sql` that is neither a comment nor blank is a `;` outside of texts and names.
+fn ends(sql: &str) -> bool {
+    let (mut within, mut ended) = (None, false);
+    let mut letters = sql.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match (within, letter) {
+            (None, '-') if letters.peek() == Some(&'-') => {
+                letters.by_ref().find(|&letter| letter == '\n');
+            }
+            (None, '\'' | '"') => (within, ended) = (Some(letter), false),
+            (Some(quote), letter) if letter == quote => within = None,
+            (None, letter) if !letter.is_whitespace() => ended = letter == ';',
+            _ => {}
+        }
+    }
+    ended && within.is_none()
 }
 
 #[cfg(test)]
@@ -166,5 +183,7 @@ mod tests {
     fn a_statement_ends_with_a_semicolon_outside_of_quotes() {
         assert!(is_whole("SELECT 1;") && is_whole("\\d") && is_whole("quit") && is_whole(" "));
         assert!(!is_whole("SELECT 1") && !is_whole("SELECT 'a;"));
+        assert!(is_whole("SELECT 1 -- don't\n;") && is_whole("SELECT 'it''s'; -- done"));
+        assert!(!is_whole("SELECT 1 -- no;") && !is_whole("SELECT 1; SELECT 2"));
     }
 }

@@ -20,6 +20,7 @@ use tokio::sync::OnceCell;
 
 use super::SqlError;
 use super::dataset::Source;
+use super::given::Location;
 
 /// Commits of a dataset.
 #[derive(Debug)]
@@ -122,6 +123,10 @@ pub(super) async fn list(source: &Source, table: &'static str) -> Result<Vec<Nam
             })
         })
         .collect();
+    if named.is_empty() && matches!(source.location, Location::Url(_)) {
+        // Every dataset has commits: some servers say so where they cannot list.
+        return Err(unlisted(source, table, &"it lists no commits"));
+    }
     named.sort_by(|a, b| (&a.unit, a.generation).cmp(&(&b.unit, b.generation)));
     Ok(named)
 }
@@ -198,7 +203,7 @@ fn columns(commits: &[Commit], live: Vec<bool>) -> Vec<ArrayRef> {
     let groups = |of: &'static dyn Fn(&lcl_schemas::dataset::RowGroupEntry) -> u64| {
         number(&move |commit| {
             let groups = commit.shards.iter().flat_map(|shard| &shard.row_groups);
-            groups.map(of).sum()
+            groups.map(of).fold(0, u64::saturating_add)
         })
     };
     let generations = commits.iter().map(|commit| commit.generation);
@@ -218,7 +223,10 @@ fn columns(commits: &[Commit], live: Vec<bool>) -> Vec<ArrayRef> {
         groups(&|group| group.images),
         number(&|commit| commit.shards.len() as u64),
         groups(&|_| 1),
-        number(&|commit| commit.shards.iter().map(|shard| shard.bytes).sum()),
+        number(&|commit| {
+            let bytes = commit.shards.iter().map(|shard| shard.bytes);
+            bytes.fold(0, u64::saturating_add)
+        }),
         counts(commits.iter().map(|commit| {
             let outcomes = commit.documents.iter();
             outcomes.map(|(outcome, count)| (outcome.name().to_owned(), *count))

@@ -137,11 +137,11 @@ fn thumbnails(arrays: &[ArrayRef]) -> Result<ArrayRef> {
     let mut small = Vec::with_capacity(images.len());
     for (image, px) in rows {
         small.push(match (image, px) {
-            (Some(image), Some(px)) => match u32::try_from(px) {
-                Ok(px @ 1..) => thumbnail::thumbnail(image, px),
+            (image, Some(px)) => match (u32::try_from(px), image) {
+                (Ok(px @ 1..), image) => image.and_then(|image| thumbnail::thumbnail(image, px)),
                 _ => return exec_err!("thumbnail(bytes, px): px is 1 or more, not {px}"),
             },
-            _ => None,
+            (_, None) => None,
         });
     }
     Ok(Arc::new(small.into_iter().collect::<LargeBinaryArray>()))

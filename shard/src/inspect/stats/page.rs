@@ -3,10 +3,10 @@
 use lcl_schemas::outcome::Class;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::Statistics;
 use super::plot::{Grouped, Percent, Plot, Size};
 use super::repeats::Repeated;
 use super::tally::Ranking;
+use super::{Statistics, total};
 
 /// Names shown of a ranking.
 const NAMES: usize = 25;
@@ -76,7 +76,7 @@ pub fn page(title: &str, found: &Statistics) -> String {
                 }
                 (duplicates(found))
                 (packing(found))
-                (faults(&found.counts.faults))
+                (faults(&found.counts.faults, found.counts.faults_left_out))
             }
         }
     };
@@ -110,8 +110,8 @@ fn cards(found: &Statistics) -> Markup {
 
 fn outcomes(found: &Statistics) -> Markup {
     let counts = &found.counts;
-    let records: u64 = counts.records_by_outcome.values().sum();
-    let images: u64 = counts.images_by_outcome.values().sum();
+    let records: u64 = total(counts.records_by_outcome.values());
+    let images: u64 = total(counts.images_by_outcome.values());
     let mut outcomes: Vec<_> = counts.images_by_outcome.iter().collect();
     outcomes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     html! {
@@ -340,11 +340,14 @@ fn packing(found: &Statistics) -> Markup {
     }
 }
 
-fn faults(faults: &[String]) -> Markup {
+fn faults(faults: &[String], left_out: u64) -> Markup {
     html! {
         @if !faults.is_empty() {
             h2 { "Records that could not be used" }
-            ul { @for fault in faults { li { bdi { (fault) } } } }
+            ul {
+                @for fault in faults { li { bdi { (fault) } } }
+                @if left_out > 0 { li { "… and " (left_out) " more" } }
+            }
         }
     }
 }

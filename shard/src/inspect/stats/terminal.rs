@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::Statistics;
 use super::plot::{Grouped, Percent, Plot};
 use super::repeats::Repeated;
 use super::tally::Ranking;
+use super::{Statistics, total};
 use crate::inspect::visible::{Visible, fitted};
 
 /// Names shown of a ranking.
@@ -46,6 +46,9 @@ pub fn write(found: &Statistics, width: usize, out: &mut impl Write) -> io::Resu
     for fault in &found.counts.faults {
         writeln!(page.out, "fault: {}", Visible(fault))?;
     }
+    if found.counts.faults_left_out > 0 {
+        writeln!(page.out, "… and {} more", found.counts.faults_left_out)?;
+    }
     Ok(())
 }
 
@@ -83,12 +86,12 @@ impl<W: Write> Page<'_, W> {
 
     fn outcomes(&mut self, found: &Statistics) -> io::Result<()> {
         let counts = &found.counts;
-        let records: u64 = counts.records_by_outcome.values().sum();
+        let records: u64 = total(counts.records_by_outcome.values());
         self.title(&format!("{} records read", Grouped(records)))?;
         for (outcome, &count) in &counts.records_by_outcome {
             self.bar(outcome.name(), count, records, records)?;
         }
-        let images: u64 = counts.images_by_outcome.values().sum();
+        let images: u64 = total(counts.images_by_outcome.values());
         let not_written = Grouped(counts.images_not_written);
         let (images_in, title) = (Grouped(images), "images in them");
         self.title(&format!(

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, StructArray, new_null_array};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use lcl_schemas::dataset::{COMMITS_DIR, Commit, FORMAT, Header, MANIFESTS_DIR, Unit, live};
 use lcl_schemas::document::{Document, Image, Place};
 use lcl_schemas::layout::{Layout, PlaceTokens};
@@ -13,8 +16,11 @@ use lcl_schemas::row::{self, Row};
 use lcl_schemas::tokenizer::Tokenizer;
 use lcl_schemas::write::dataset::{Dataset, live_commits};
 use lcl_schemas::write::shard_file::ShardFile;
+use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::properties::WriterProperties;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::fixture::{V, stored};
@@ -566,4 +572,153 @@ fn for_people_a_fault_is_a_line_with_its_place_and_a_line_with_what_to_do() {
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(text.contains("run lcl-ingest on a.jsonl again"), "{text}");
     assert!(text.ends_with("1 faults: 1 shard\n"), "{text}");
+}
+
+/// Writes a unit's first shard anew with what `change` makes of its record batches, and says so in commit and manifest.
+fn rewrite(bench: &Bench, change: impl Fn(RecordBatch) -> RecordBatch) {
+    let mut commit = bench.commits().remove(0);
+    let path = bench.path(&commit.shards[0].file);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&path).expect("there"));
+    let reader = reader.expect("Parquet").with_batch_size(3);
+    let batches: Vec<_> = reader
+        .build()
+        .expect("Parquet")
+        .map(|batch| change(batch.expect("readable")))
+        .collect();
+    let properties = WriterProperties::builder().set_max_row_group_row_count(None);
+    let file = fs::File::create(&path).expect("writable");
+    let mut writer =
+        ArrowWriter::try_new(file, batches[0].schema(), Some(properties.build())).expect("new");
+    for (batch, entry) in batches.iter().zip(&mut commit.shards[0].row_groups) {
+        writer.write(batch).expect("writable");
+        writer.flush().expect("writable");
+        let groups = writer.flushed_row_groups();
+        entry.bytes = groups.last().expect("flushed").compressed_size() as u64;
+    }
+    writer.close().expect("writable");
+    let bytes = fs::read(&path).expect("there");
+    commit.shards[0].bytes = bytes.len() as u64;
+    commit.shards[0].sha256 = format!("{:x}", Sha256::digest(&bytes));
+    let path = bench.path(COMMITS_DIR).join(commit.file_name());
+    fs::write(path, commit.to_json()).expect("writable");
+    fs::remove_dir_all(bench.path(MANIFESTS_DIR)).expect("there");
+    let (dataset, _) = Dataset::existing(bench.0.path()).expect("a dataset");
+    dataset.write_manifest().expect("shards are there");
+}
+
+type Change = fn(RecordBatch) -> RecordBatch;
+
+fn with_columns(columns: Vec<(FieldRef, ArrayRef)>) -> RecordBatch {
+    let (fields, columns): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("of one length")
+}
+
+fn columns(batch: &RecordBatch) -> Vec<(FieldRef, ArrayRef)> {
+    let fields = batch.schema().fields().iter().cloned().collect::<Vec<_>>();
+    fields.into_iter().zip(batch.columns().to_vec()).collect()
+}
+
+/// The fields of all images of a batch, changed.
+fn with_images(
+    batch: &RecordBatch,
+    change: impl Fn(&mut Vec<(FieldRef, ArrayRef)>),
+) -> RecordBatch {
+    let images = batch.column_by_name("images").expect("a column");
+    let (item, offsets, images, _) = images.as_list::<i32>().clone().into_parts();
+    let (fields, values, nulls) = images.as_struct().clone().into_parts();
+    let mut members: Vec<_> = fields.iter().cloned().zip(values).collect();
+    change(&mut members);
+    let (fields, values): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+    let images = StructArray::new(fields.into(), values, nulls);
+    let item = Arc::new(
+        item.as_ref()
+            .clone()
+            .with_data_type(images.data_type().clone()),
+    );
+    let images = ListArray::new(item, offsets, Arc::new(images), None);
+    let mut columns = columns(batch);
+    for (field, column) in &mut columns {
+        if field.name() == "images" {
+            *field = Arc::new(Field::new("images", images.data_type().clone(), false));
+            *column = Arc::new(images.clone());
+        }
+    }
+    with_columns(columns)
+}
+
+fn nothing(name: &str, length: usize) -> (FieldRef, ArrayRef) {
+    let field = Field::new(name, DataType::Float32, true);
+    (Arc::new(field), new_null_array(&DataType::Float32, length))
+}
+
+#[test]
+fn columns_of_a_later_version_are_no_fault_and_a_repair_does_not_drop_them() {
+    let ways: [(&str, Change); 2] = [
+        ("quality", |batch| {
+            let mut columns = columns(&batch);
+            columns.insert(2, nothing("quality", batch.num_rows()));
+            with_columns(columns)
+        }),
+        ("images.licence", |batch| {
+            with_images(&batch, |members| {
+                let length = members[0].1.len();
+                members.insert(1, nothing("licence", length));
+            })
+        }),
+    ];
+    for (name, change) in ways {
+        let bench = Bench::new();
+        let rows = bench.rows();
+        rewrite(&bench, change);
+        let (code, report) = bench.verify(&["--deep", "--repair"]);
+        assert_eq!(
+            (code, &report["repaired"]),
+            (Some(0), &Value::Null),
+            "{report}"
+        );
+        assert_eq!(bench.rows(), rows);
+        let shard = &bench.shards()[0];
+        flip(shard, 40);
+        let before = (bench.commits(), fs::read(shard).expect("there"));
+        let (code, report) = bench.verify(&["--repair"]);
+        assert_eq!(code, Some(1), "{report}");
+        let steps = report["repaired"]["steps"].to_string();
+        assert!(
+            steps.contains(&format!("does not know ({name})")),
+            "{steps}"
+        );
+        assert_eq!((bench.commits(), fs::read(shard).expect("there")), before);
+    }
+}
+
+#[test]
+fn columns_may_come_in_any_order() {
+    let bench = Bench::new();
+    rewrite(&bench, |batch| {
+        let batch = with_images(&batch, |members| members.reverse());
+        with_columns(columns(&batch).into_iter().rev().collect())
+    });
+    let (code, report) = bench.verify(&["--deep", "--repair"]);
+    assert_eq!(
+        (code, &report["repaired"]),
+        (Some(0), &Value::Null),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_shard_that_the_system_does_not_give_now_is_not_taken_for_lost() {
+    let bench = Bench::new();
+    let commits = bench.commits();
+    let shard = &bench.shards()[0];
+    fs::rename(shard, bench.path("_aside")).expect("there");
+    fs::create_dir(shard).expect("writable");
+    let (code, report) = bench.verify(&["--repair"]);
+    assert_eq!(code, Some(1), "{report}");
+    let steps = report["repaired"]["steps"].to_string();
+    assert!(steps.contains("is left as it is"), "{steps}");
+    assert_eq!(bench.commits(), commits);
+    fs::remove_dir(shard).expect("empty");
+    fs::rename(bench.path("_aside"), shard).expect("there");
+    assert!(bench.is_sound());
 }

@@ -233,7 +233,7 @@ fn damaged(found: &Found) -> impl Iterator<Item = &ShardEntry> {
     units.flat_map(|(commit, unit)| {
         let faulty = unit.faulty.iter();
         faulty
-            .filter(|(_, contents)| **contents != Contents::Proven)
+            .filter(|(_, contents)| matches!(contents, Contents::Other(_) | Contents::Missing(_)))
             .map(|(number, _)| &commit.shards[*number])
     })
 }

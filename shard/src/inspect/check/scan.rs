@@ -142,6 +142,11 @@ impl Scan<'_> {
         let mut faults = Vec::new();
         match &contents {
             Contents::Missing(detail) => faults.push(detail.clone()),
+            Contents::Withheld(detail) => {
+                let detail =
+                    format!("{detail}; as long as that is so --repair leaves the unit as it is");
+                faults.push(detail);
+            }
             Contents::Other(hash) => faults.push(match self.known.get(hash) {
                 Some(other) => format!("it holds what {other} should hold"),
                 None => format!(
@@ -151,7 +156,7 @@ impl Scan<'_> {
             }),
             Contents::Proven => {}
         }
-        if !matches!(contents, Contents::Missing(_)) {
+        if matches!(contents, Contents::Proven | Contents::Other(_)) {
             faults.extend(shard.size_fault());
             match shard.footer() {
                 Err(detail) => faults.push(detail.to_owned()),

@@ -40,6 +40,8 @@ pub(super) struct Rebuilt {
     unproven: u64,
     /// Why rows were left out.
     losses: Vec<String>,
+    /// Why nothing may supersede the unit.
+    refused: Option<String>,
 }
 
 /// What becomes of a row.
@@ -80,6 +82,10 @@ impl Rebuilding<'_> {
                 rebuilt.lose(&entry.file, why);
                 return Ok(None);
             }
+            Some(Contents::Withheld(why)) => {
+                rebuilt.refuse(&entry.file, why);
+                return Ok(None);
+            }
             Some(Contents::Other(hash)) if self.known.contains_key(hash) => {
                 rebuilt.lose(&entry.file, "it holds what another shard should hold");
                 return Ok(None);
@@ -89,7 +95,12 @@ impl Rebuilding<'_> {
         let footer = match shard.footer() {
             Ok(footer) => footer.metadata(),
             Err(why) => {
-                rebuilt.lose(&entry.file, why);
+                match (trust, doubt(&shard, contents)) {
+                    // Written so, and not to be thrown away by who cannot read it.
+                    (Trust::Whole, _) => rebuilt.refuse(&entry.file, why),
+                    (_, Some(doubt)) => rebuilt.refuse(&entry.file, &doubt),
+                    (_, None) => rebuilt.lose(&entry.file, why),
+                }
                 return Ok(None);
             }
         };
@@ -110,6 +121,13 @@ impl Rebuilding<'_> {
                 tokens: sum(&kept.rows, |row| row.layout.tokens().len()),
                 images: sum(&kept.rows, |row| row.document.stored_images()),
             });
+        }
+        if let Some(doubt) = Some(())
+            .filter(|()| !whole)
+            .and_then(|()| doubt(&shard, contents))
+        {
+            rebuilt.refuse(&entry.file, &doubt);
+            return Ok(None);
         }
         let rows: u64 = groups.iter().map(|group| u64::from(group.rows)).sum();
         if !whole && rows == 0 {
@@ -177,6 +195,20 @@ impl Rebuilding<'_> {
         }
         kept
     }
+}
+
+/// Why a shard that is not whole may not be written anew, or its rows be taken for lost.
+fn doubt(shard: &Shard<'_>, contents: Option<&Contents>) -> Option<String> {
+    if contents != Some(&shard.contents()) {
+        return Some("it reads otherwise than a moment ago".into());
+    }
+    let unknown = shard.unknown();
+    (!unknown.is_empty()).then(|| {
+        format!(
+            "it has columns that this version does not know ({}) and would drop: repair it with a newer lcl",
+            unknown.join(", ")
+        )
+    })
 }
 
 /// A row group's sound rows.
@@ -265,6 +297,10 @@ impl Rebuilt {
         }
     }
 
+    fn refuse(&mut self, place: &str, why: &str) {
+        self.refused.get_or_insert(format!("{place}: {why}"));
+    }
+
     /// Documents that `old` has and this has not, but for those without enough images.
     pub(super) fn documents_lost(&self, old: &Commit) -> u64 {
         let written = old.documents.get(&DocumentOutcome::Written);
@@ -298,6 +334,9 @@ impl Rebuilt {
     /// # Errors
     /// Why there can be none.
     pub(super) fn superseding(&self, old: &Commit) -> Result<Option<Commit>, String> {
+        if let Some(why) = &self.refused {
+            return Err(why.clone());
+        }
         let mut new = old.clone();
         new.shards = self.shards.clone();
         self.count_documents(&mut new)?;

@@ -490,6 +490,7 @@ fn a_commit_that_cannot_be_read_is_set_aside_and_a_misnamed_one_gets_its_name() 
     );
     let (code, report) = bench.verify(&["--repair"]);
     assert_eq!(code, Some(0), "{report}");
+    assert_eq!(report["repaired"]["documents_lost"], 12);
     assert_eq!(bench.rows(), rows[12..]);
     assert!(path(&format!("{}.damaged", names[0])).exists() && path(&names[1]).exists());
 }
@@ -721,4 +722,67 @@ fn a_shard_that_the_system_does_not_give_now_is_not_taken_for_lost() {
     fs::remove_dir(shard).expect("empty");
     fs::rename(bench.path("_aside"), shard).expect("there");
     assert!(bench.is_sound());
+}
+
+/// All files of a dataset.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("readable") {
+        let path = entry.expect("readable").path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => drop(found.insert(path.clone(), fs::read(&path).expect("readable"))),
+        }
+    }
+    found
+}
+
+#[test]
+fn where_a_later_version_was_at_work_nothing_is_repaired() {
+    let commit = |bench: &Bench| bench.path(COMMITS_DIR).join(bench.commits()[1].file_name());
+    let ways: [fn(&mut Value); 2] = [
+        |json| json["format"] = 2.into(),
+        |json| *json = serde_json::json!({"format": 70_000, "shards": "elsewhere"}),
+    ];
+    for change in ways {
+        for path in [commit, |bench: &Bench| bench.path("_dataset.json")] {
+            let bench = Bench::new();
+            let path = path(&bench);
+            flip(&bench.shards()[0], 50);
+            let json = fs::read(&path).expect("there");
+            let mut json: Value = serde_json::from_slice(&json).expect("JSON");
+            change(&mut json);
+            fs::write(&path, json.to_string()).expect("writable");
+            let before = files(bench.0.path());
+            let (code, report) = bench.verify(&["--repair"]);
+            assert_eq!(code, Some(1), "{report}");
+            let steps = report["repaired"]["steps"].to_string();
+            assert!(steps.contains("nothing was done") && steps.contains("use a newer lcl"));
+            assert!(files(bench.0.path()) == before, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_damaged_manifest_beside_another_fault_takes_one_repair() {
+    let bench = Bench::new();
+    let name = bench.manifests().into_keys().next().expect("one");
+    flip(&bench.path(MANIFESTS_DIR).join(&name), 100);
+    fs::remove_file(&bench.shards()[0]).expect("there");
+    let (code, report) = bench.verify(&["--repair"]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(bench.manifests().contains_key(&format!("{name}.damaged")));
+}
+
+#[test]
+fn a_shard_of_a_unit_whose_commit_is_lost_is_not_taken_for_another_units() {
+    let bench = Bench::new();
+    let (rows, shards) = (bench.rows(), bench.shards());
+    let lost = bench.commits()[0].file_name();
+    fs::write(bench.path(COMMITS_DIR).join(lost), "{").expect("writable");
+    fs::rename(&shards[0], &shards[2]).expect("there");
+    let (code, report) = bench.verify(&["--repair"]);
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!(report["repaired"]["documents_lost"], 18);
+    assert_eq!(bench.rows(), rows[18..]);
 }

@@ -40,7 +40,7 @@ pub(super) struct Scan<'a> {
     /// Without one rows mean nothing and are not read.
     pub(super) header: Option<&'a Header>,
     pub(super) depth: Depth,
-    /// Shards of all commits by their contents.
+    /// Shards of all commits and manifests by their contents.
     pub(super) known: &'a HashMap<String, String>,
     pub(super) ledger: &'a Ledger,
     pub(super) progress: &'a Progress,
@@ -148,8 +148,10 @@ impl Scan<'_> {
                 faults.push(detail);
             }
             Contents::Other(hash) => faults.push(match self.known.get(hash) {
-                Some(other) => format!("it holds what {other} should hold"),
-                None => format!(
+                Some(other) if *other != shard.entry.file => {
+                    format!("it holds what {other} should hold")
+                }
+                _ => format!(
                     "its SHA-256 is {hash:.12}…, its commit says {:.12}…",
                     shard.entry.sha256
                 ),

@@ -22,7 +22,7 @@ pub(super) struct Rebuilding<'a> {
     pub(super) header: &'a Header,
     pub(super) tokenizer: Option<&'a Tokenizer>,
     pub(super) depth: Depth,
-    /// Shards of all commits by their contents.
+    /// Shards of all commits and manifests by their contents.
     pub(super) known: &'a HashMap<String, String>,
 }
 
@@ -86,7 +86,12 @@ impl Rebuilding<'_> {
                 rebuilt.refuse(&entry.file, why);
                 return Ok(None);
             }
-            Some(Contents::Other(hash)) if self.known.contains_key(hash) => {
+            Some(Contents::Other(hash))
+                if self
+                    .known
+                    .get(hash)
+                    .is_some_and(|other| *other != entry.file) =>
+            {
                 rebuilt.lose(&entry.file, "it holds what another shard should hold");
                 return Ok(None);
             }

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, StructArray, new_null_array};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::array::{
+    Array, ArrayRef, AsArray, ListArray, RecordBatch, StructArray, UInt32Array, new_null_array,
+};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, UInt32Type};
 use lcl_schemas::dataset::{COMMITS_DIR, Commit, FORMAT, Header, MANIFESTS_DIR, Unit, live};
 use lcl_schemas::document::{Document, Image, Place};
 use lcl_schemas::layout::{Layout, PlaceTokens};
@@ -15,7 +17,7 @@ use lcl_schemas::outcome::{DocumentOutcome, Outcome};
 use lcl_schemas::row::{self, Row};
 use lcl_schemas::tokenizer::Tokenizer;
 use lcl_schemas::write::dataset::{Dataset, live_commits};
-use lcl_schemas::write::shard_file::ShardFile;
+use lcl_schemas::write::shard_file::{GROUP_ROWS, ShardFile};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::properties::WriterProperties;
@@ -385,7 +387,7 @@ fn a_document_that_is_left_with_too_few_images_is_left_out() {
     assert_eq!(report["repaired"]["documents_with_too_few_images"], 1);
     assert_eq!(report["repaired"]["documents_lost"], 0);
     let commit = &bench.commits()[1];
-    assert_eq!(commit.documents[&DocumentOutcome::TooFewImages], 1);
+    assert_eq!(commit.documents[&DocumentOutcome::Damaged], 1);
     assert_eq!(commit.images_not_written, 3);
     assert!(bench.is_sound());
 }
@@ -785,4 +787,93 @@ fn a_shard_of_a_unit_whose_commit_is_lost_is_not_taken_for_another_units() {
     assert_eq!(code, Some(0), "{report}");
     assert_eq!(report["repaired"]["documents_lost"], 18);
     assert_eq!(bench.rows(), rows[18..]);
+}
+
+#[test]
+fn what_is_known_of_stored_images_is_all_there_and_of_others_nothing_is() {
+    let bench = Bench::new();
+    rewrite(&bench, |batch| {
+        with_images(&batch, |members| {
+            for (field, values) in members {
+                if field.name() == "phash" {
+                    *values = new_null_array(field.data_type(), values.len());
+                }
+            }
+        })
+    });
+    let (code, report) = bench.verify(&[]);
+    assert_eq!(
+        (code, report["faults"][0]["place"].as_u64()),
+        (Some(1), Some(1))
+    );
+    assert_eq!(
+        first_fault(&report),
+        "it is stored, and its `phash` is not set"
+    );
+    assert_eq!(bench.verify(&["--repair"]).0, Some(0));
+
+    let bench = Bench::new();
+    let rows = bench.rows();
+    rewrite(&bench, |batch| {
+        with_images(&batch, |members| {
+            for (field, values) in members {
+                if field.name() == "width" {
+                    let widths = values.as_primitive::<UInt32Type>().iter();
+                    *values = Arc::new(
+                        widths
+                            .map(|width| width.or(Some(7)))
+                            .collect::<UInt32Array>(),
+                    );
+                }
+            }
+        })
+    });
+    let (code, report) = bench.verify(&[]);
+    assert_eq!(
+        (code, report["faults"][0]["place"].as_u64()),
+        (Some(1), Some(2))
+    );
+    let fault = first_fault(&report);
+    assert!(fault.ends_with("and its `width` is set"), "{fault}");
+    assert_eq!(bench.verify(&["--repair"]).0, Some(0));
+    assert_eq!(bench.rows(), rows);
+}
+
+#[test]
+fn a_row_group_of_too_many_documents_is_a_fault_and_is_divided() {
+    const ROWS: usize = GROUP_ROWS + 1;
+    let bench = Bench::new();
+    let tokenizer = Tokenizer::clip();
+    let rows: Vec<_> = (24..24 + ROWS).map(|d| row_of(&tokenizer, d)).collect();
+    let mut shard = ShardFile::new(bench.0.path()).expect("writable");
+    shard.write(&rows).expect("writable");
+    let old = bench.commits().remove(1);
+    let unit = Unit {
+        first: 24,
+        ..old.unit.clone()
+    };
+    let commit = Commit {
+        shards: vec![shard.finish(&unit.name(), 0).expect("writable")],
+        unit,
+        records: ROWS as u64,
+        documents: BTreeMap::from([(DocumentOutcome::Written, ROWS as u64)]),
+        images: BTreeMap::from([
+            (Outcome::Stored, 2 * ROWS as u64),
+            (Outcome::Http(404), ROWS as u64),
+        ]),
+        ..old
+    };
+    let (dataset, _) = Dataset::existing(bench.0.path()).expect("a dataset");
+    assert!(dataset.commit(&commit).expect("writable"));
+    dataset.write_manifest().expect("shards are there");
+    drop(dataset);
+    let rows = bench.rows();
+    let (code, report) = bench.verify(&[]);
+    assert_eq!(code, Some(1), "{report}");
+    let fault = first_fault(&report);
+    assert_eq!(fault, "it has a row group of 257 documents, of 256 at most");
+    let (code, report) = bench.verify(&["--repair"]);
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!(bench.commits()[2].shards[0].row_groups.len(), 2);
+    assert_eq!(bench.rows(), rows);
 }

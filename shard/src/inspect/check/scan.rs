@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lcl_schemas::dataset::{Commit, Header, RowGroupEntry};
 use lcl_schemas::outcome::{DocumentOutcome, Outcome};
+use lcl_schemas::write::shard_file::GROUP_ROWS;
 
 use super::Depth;
 use super::commits;
@@ -172,6 +173,9 @@ impl Scan<'_> {
                             "it has {found} row groups, its commit says {named}"
                         ));
                     }
+                    faults.extend(shard.oversized().map(|most| {
+                        format!("it has a row group of {most} documents, of {GROUP_ROWS} at most")
+                    }));
                 }
             }
         }

@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Field, Fields};
 use lcl_schemas::dataset::ShardEntry;
 use lcl_schemas::guard::guarded;
 use lcl_schemas::row;
+use lcl_schemas::write::shard_file::GROUP_ROWS;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::PageIndexPolicy;
 use sha2::{Digest, Sha256};
@@ -75,6 +76,13 @@ impl<'a> Shard<'a> {
             Ok(footer)
         });
         footer.as_ref().map_err(String::as_str)
+    }
+
+    /// Documents in its largest row group, where these are more than a row group may have.
+    pub(super) fn oversized(&self) -> Option<i64> {
+        let groups = self.footer().ok()?.metadata().row_groups();
+        let most = groups.iter().map(|group| group.num_rows()).max()?;
+        (most > GROUP_ROWS as i64).then_some(most)
     }
 
     /// Its columns, and fields of `images`, that only a later version knows.

@@ -9,7 +9,7 @@ use lcl_schemas::outcome::{DocumentOutcome, Outcome};
 use lcl_schemas::row::Row;
 use lcl_schemas::tokenizer::Tokenizer;
 use lcl_schemas::write::dataset::{Dataset, DatasetError};
-use lcl_schemas::write::shard_file::ShardFile;
+use lcl_schemas::write::shard_file::{GROUP_ROWS, ShardFile};
 
 use super::super::Depth;
 use super::super::rows::{self, FoundRow, Look, Trust};
@@ -113,12 +113,13 @@ impl Rebuilding<'_> {
         let new = contents.map(|_| ShardFile::new(&self.dataset.path("")));
         let mut new = new.transpose()?;
         let mut groups = Vec::new();
-        let mut whole = matches!(trust, Trust::Whole);
+        let mut whole = matches!(trust, Trust::Whole) && shard.oversized().is_none();
         for group in 0..footer.num_row_groups() {
             let kept = self.group(old, &shard, group, trust, rebuilt);
             whole &= kept.whole;
-            if let Some(new) = new.as_mut().filter(|_| !kept.rows.is_empty()) {
-                new.write(&kept.rows)?;
+            if let Some(new) = &mut new {
+                let mut groups = kept.rows.chunks(GROUP_ROWS);
+                groups.try_for_each(|rows| new.write(rows))?;
             }
             groups.push(RowGroupEntry {
                 rows: kept.rows.len() as u32,
@@ -190,7 +191,10 @@ impl Rebuilding<'_> {
                     rebuilt.keep(&row);
                     kept.rows.push(*row);
                 }
-                Verdict::TooFewImages => rebuilt.too_few += 1,
+                Verdict::TooFewImages => {
+                    rebuilt.too_few += 1;
+                    rebuilt.lose(&row, "too few of its images are left");
+                }
                 Verdict::Lost(why) => rebuilt.lose(&row, &why),
             }
         });
@@ -367,8 +371,8 @@ impl Rebuilt {
     fn count_documents(&self, new: &mut Commit) -> Result<(), String> {
         let documents = &mut new.documents;
         documents.remove(&DocumentOutcome::Written);
-        add(documents, DocumentOutcome::TooFewImages, self.too_few);
         let others: u64 = documents.values().sum();
+        // With those left out for want of images: their record has these, and a later ingest makes the unit anew.
         let damaged = new.records.checked_sub(others + self.rows).ok_or_else(|| {
             format!(
                 "its commit says that {others} of {} records came to no document, and there are {}: restore the commit",

@@ -107,8 +107,12 @@ impl Found {
         let tokenizer = header
             .as_ref()
             .and_then(|header| tokenizer(root, header, &ledger));
-        let commits = commits::read(root, &ledger)?;
-        let manifests = manifest::check(root, &commits, &ledger);
+        let mut commits = commits::read(root, &ledger)?;
+        let mut manifests = manifest::check(root, &commits, &ledger);
+        // Those of commits that cannot be read, too.
+        for (hash, file) in manifests.known.drain() {
+            commits.known.entry(hash).or_insert(file);
+        }
         let (logs, damaged_logs) = logs::check(root, &ledger);
         let scan = Scan {
             root,
@@ -154,7 +158,10 @@ fn header(root: &Path, ledger: &Ledger) -> Option<Header> {
         .and_then(|json| Header::from_json(&json).map_err(|error| error.to_string()));
     header
         .map_err(|detail| {
-            let what_to_do = "restore it from a copy: without it no row can be read, and a repair cannot make it";
+            let what_to_do = match repair::is_newer(root) {
+                true => commits::NEWER,
+                false => "restore it from a copy: without it no row can be read, and a repair cannot make it",
+            };
             ledger.fault(Fault::new(Kind::Header, HEADER_FILE, detail, what_to_do));
         })
         .ok()

@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use arrow::array::{
+    Array, ArrayRef, AsArray, ListArray, RecordBatch, StructArray, UInt32Array, new_null_array,
+};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, UInt32Type};
 use lcl_schemas::dataset::{COMMITS_DIR, Commit, FORMAT, Header, MANIFESTS_DIR, Unit, live};
 use lcl_schemas::document::{Document, Image, Place};
 use lcl_schemas::layout::{Layout, PlaceTokens};
@@ -12,9 +17,12 @@ use lcl_schemas::outcome::{DocumentOutcome, Outcome};
 use lcl_schemas::row::{self, Row};
 use lcl_schemas::tokenizer::Tokenizer;
 use lcl_schemas::write::dataset::{Dataset, live_commits};
-use lcl_schemas::write::shard_file::ShardFile;
+use lcl_schemas::write::shard_file::{GROUP_ROWS, ShardFile};
+use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::properties::WriterProperties;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::fixture::{V, stored};
@@ -379,7 +387,7 @@ fn a_document_that_is_left_with_too_few_images_is_left_out() {
     assert_eq!(report["repaired"]["documents_with_too_few_images"], 1);
     assert_eq!(report["repaired"]["documents_lost"], 0);
     let commit = &bench.commits()[1];
-    assert_eq!(commit.documents[&DocumentOutcome::TooFewImages], 1);
+    assert_eq!(commit.documents[&DocumentOutcome::Damaged], 1);
     assert_eq!(commit.images_not_written, 3);
     assert!(bench.is_sound());
 }
@@ -484,6 +492,7 @@ fn a_commit_that_cannot_be_read_is_set_aside_and_a_misnamed_one_gets_its_name() 
     );
     let (code, report) = bench.verify(&["--repair"]);
     assert_eq!(code, Some(0), "{report}");
+    assert_eq!(report["repaired"]["documents_lost"], 12);
     assert_eq!(bench.rows(), rows[12..]);
     assert!(path(&format!("{}.damaged", names[0])).exists() && path(&names[1]).exists());
 }
@@ -566,4 +575,305 @@ fn for_people_a_fault_is_a_line_with_its_place_and_a_line_with_what_to_do() {
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(text.contains("run lcl-ingest on a.jsonl again"), "{text}");
     assert!(text.ends_with("1 faults: 1 shard\n"), "{text}");
+}
+
+/// Writes a unit's first shard anew with what `change` makes of its record batches, and says so in commit and manifest.
+fn rewrite(bench: &Bench, change: impl Fn(RecordBatch) -> RecordBatch) {
+    let mut commit = bench.commits().remove(0);
+    let path = bench.path(&commit.shards[0].file);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&path).expect("there"));
+    let reader = reader.expect("Parquet").with_batch_size(3);
+    let batches: Vec<_> = reader
+        .build()
+        .expect("Parquet")
+        .map(|batch| change(batch.expect("readable")))
+        .collect();
+    let properties = WriterProperties::builder().set_max_row_group_row_count(None);
+    let file = fs::File::create(&path).expect("writable");
+    let mut writer =
+        ArrowWriter::try_new(file, batches[0].schema(), Some(properties.build())).expect("new");
+    for (batch, entry) in batches.iter().zip(&mut commit.shards[0].row_groups) {
+        writer.write(batch).expect("writable");
+        writer.flush().expect("writable");
+        let groups = writer.flushed_row_groups();
+        entry.bytes = groups.last().expect("flushed").compressed_size() as u64;
+    }
+    writer.close().expect("writable");
+    let bytes = fs::read(&path).expect("there");
+    commit.shards[0].bytes = bytes.len() as u64;
+    commit.shards[0].sha256 = format!("{:x}", Sha256::digest(&bytes));
+    let path = bench.path(COMMITS_DIR).join(commit.file_name());
+    fs::write(path, commit.to_json()).expect("writable");
+    fs::remove_dir_all(bench.path(MANIFESTS_DIR)).expect("there");
+    let (dataset, _) = Dataset::existing(bench.0.path()).expect("a dataset");
+    dataset.write_manifest().expect("shards are there");
+}
+
+type Change = fn(RecordBatch) -> RecordBatch;
+
+fn with_columns(columns: Vec<(FieldRef, ArrayRef)>) -> RecordBatch {
+    let (fields, columns): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("of one length")
+}
+
+fn columns(batch: &RecordBatch) -> Vec<(FieldRef, ArrayRef)> {
+    let fields = batch.schema().fields().iter().cloned().collect::<Vec<_>>();
+    fields.into_iter().zip(batch.columns().to_vec()).collect()
+}
+
+/// The fields of all images of a batch, changed.
+fn with_images(
+    batch: &RecordBatch,
+    change: impl Fn(&mut Vec<(FieldRef, ArrayRef)>),
+) -> RecordBatch {
+    let images = batch.column_by_name("images").expect("a column");
+    let (item, offsets, images, _) = images.as_list::<i32>().clone().into_parts();
+    let (fields, values, nulls) = images.as_struct().clone().into_parts();
+    let mut members: Vec<_> = fields.iter().cloned().zip(values).collect();
+    change(&mut members);
+    let (fields, values): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+    let images = StructArray::new(fields.into(), values, nulls);
+    let item = Arc::new(
+        item.as_ref()
+            .clone()
+            .with_data_type(images.data_type().clone()),
+    );
+    let images = ListArray::new(item, offsets, Arc::new(images), None);
+    let mut columns = columns(batch);
+    for (field, column) in &mut columns {
+        if field.name() == "images" {
+            *field = Arc::new(Field::new("images", images.data_type().clone(), false));
+            *column = Arc::new(images.clone());
+        }
+    }
+    with_columns(columns)
+}
+
+fn nothing(name: &str, length: usize) -> (FieldRef, ArrayRef) {
+    let field = Field::new(name, DataType::Float32, true);
+    (Arc::new(field), new_null_array(&DataType::Float32, length))
+}
+
+#[test]
+fn columns_of_a_later_version_are_no_fault_and_a_repair_does_not_drop_them() {
+    let ways: [(&str, Change); 2] = [
+        ("quality", |batch| {
+            let mut columns = columns(&batch);
+            columns.insert(2, nothing("quality", batch.num_rows()));
+            with_columns(columns)
+        }),
+        ("images.licence", |batch| {
+            with_images(&batch, |members| {
+                let length = members[0].1.len();
+                members.insert(1, nothing("licence", length));
+            })
+        }),
+    ];
+    for (name, change) in ways {
+        let bench = Bench::new();
+        let rows = bench.rows();
+        rewrite(&bench, change);
+        let (code, report) = bench.verify(&["--deep", "--repair"]);
+        assert_eq!(
+            (code, &report["repaired"]),
+            (Some(0), &Value::Null),
+            "{report}"
+        );
+        assert_eq!(bench.rows(), rows);
+        let shard = &bench.shards()[0];
+        flip(shard, 40);
+        let before = (bench.commits(), fs::read(shard).expect("there"));
+        let (code, report) = bench.verify(&["--repair"]);
+        assert_eq!(code, Some(1), "{report}");
+        let steps = report["repaired"]["steps"].to_string();
+        assert!(
+            steps.contains(&format!("does not know ({name})")),
+            "{steps}"
+        );
+        assert_eq!((bench.commits(), fs::read(shard).expect("there")), before);
+    }
+}
+
+#[test]
+fn columns_may_come_in_any_order() {
+    let bench = Bench::new();
+    rewrite(&bench, |batch| {
+        let batch = with_images(&batch, |members| members.reverse());
+        with_columns(columns(&batch).into_iter().rev().collect())
+    });
+    let (code, report) = bench.verify(&["--deep", "--repair"]);
+    assert_eq!(
+        (code, &report["repaired"]),
+        (Some(0), &Value::Null),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_shard_that_the_system_does_not_give_now_is_not_taken_for_lost() {
+    let bench = Bench::new();
+    let commits = bench.commits();
+    let shard = &bench.shards()[0];
+    fs::rename(shard, bench.path("_aside")).expect("there");
+    fs::create_dir(shard).expect("writable");
+    let (code, report) = bench.verify(&["--repair"]);
+    assert_eq!(code, Some(1), "{report}");
+    let steps = report["repaired"]["steps"].to_string();
+    assert!(steps.contains("is left as it is"), "{steps}");
+    assert_eq!(bench.commits(), commits);
+    fs::remove_dir(shard).expect("empty");
+    fs::rename(bench.path("_aside"), shard).expect("there");
+    assert!(bench.is_sound());
+}
+
+/// All files of a dataset.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("readable") {
+        let path = entry.expect("readable").path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => drop(found.insert(path.clone(), fs::read(&path).expect("readable"))),
+        }
+    }
+    found
+}
+
+#[test]
+fn where_a_later_version_was_at_work_nothing_is_repaired() {
+    let commit = |bench: &Bench| bench.path(COMMITS_DIR).join(bench.commits()[1].file_name());
+    let ways: [fn(&mut Value); 2] = [
+        |json| json["format"] = 2.into(),
+        |json| *json = serde_json::json!({"format": 70_000, "shards": "elsewhere"}),
+    ];
+    for change in ways {
+        for path in [commit, |bench: &Bench| bench.path("_dataset.json")] {
+            let bench = Bench::new();
+            let path = path(&bench);
+            flip(&bench.shards()[0], 50);
+            let json = fs::read(&path).expect("there");
+            let mut json: Value = serde_json::from_slice(&json).expect("JSON");
+            change(&mut json);
+            fs::write(&path, json.to_string()).expect("writable");
+            let before = files(bench.0.path());
+            let (code, report) = bench.verify(&["--repair"]);
+            assert_eq!(code, Some(1), "{report}");
+            let steps = report["repaired"]["steps"].to_string();
+            assert!(steps.contains("nothing was done") && steps.contains("use a newer lcl"));
+            assert!(files(bench.0.path()) == before, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_damaged_manifest_beside_another_fault_takes_one_repair() {
+    let bench = Bench::new();
+    let name = bench.manifests().into_keys().next().expect("one");
+    flip(&bench.path(MANIFESTS_DIR).join(&name), 100);
+    fs::remove_file(&bench.shards()[0]).expect("there");
+    let (code, report) = bench.verify(&["--repair"]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(bench.manifests().contains_key(&format!("{name}.damaged")));
+}
+
+#[test]
+fn a_shard_of_a_unit_whose_commit_is_lost_is_not_taken_for_another_units() {
+    let bench = Bench::new();
+    let (rows, shards) = (bench.rows(), bench.shards());
+    let lost = bench.commits()[0].file_name();
+    fs::write(bench.path(COMMITS_DIR).join(lost), "{").expect("writable");
+    fs::rename(&shards[0], &shards[2]).expect("there");
+    let (code, report) = bench.verify(&["--repair"]);
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!(report["repaired"]["documents_lost"], 18);
+    assert_eq!(bench.rows(), rows[18..]);
+}
+
+#[test]
+fn what_is_known_of_stored_images_is_all_there_and_of_others_nothing_is() {
+    let bench = Bench::new();
+    rewrite(&bench, |batch| {
+        with_images(&batch, |members| {
+            for (field, values) in members {
+                if field.name() == "phash" {
+                    *values = new_null_array(field.data_type(), values.len());
+                }
+            }
+        })
+    });
+    let (code, report) = bench.verify(&[]);
+    assert_eq!(
+        (code, report["faults"][0]["place"].as_u64()),
+        (Some(1), Some(1))
+    );
+    assert_eq!(
+        first_fault(&report),
+        "it is stored, and its `phash` is not set"
+    );
+    assert_eq!(bench.verify(&["--repair"]).0, Some(0));
+
+    let bench = Bench::new();
+    let rows = bench.rows();
+    rewrite(&bench, |batch| {
+        with_images(&batch, |members| {
+            for (field, values) in members {
+                if field.name() == "width" {
+                    let widths = values.as_primitive::<UInt32Type>().iter();
+                    *values = Arc::new(
+                        widths
+                            .map(|width| width.or(Some(7)))
+                            .collect::<UInt32Array>(),
+                    );
+                }
+            }
+        })
+    });
+    let (code, report) = bench.verify(&[]);
+    assert_eq!(
+        (code, report["faults"][0]["place"].as_u64()),
+        (Some(1), Some(2))
+    );
+    let fault = first_fault(&report);
+    assert!(fault.ends_with("and its `width` is set"), "{fault}");
+    assert_eq!(bench.verify(&["--repair"]).0, Some(0));
+    assert_eq!(bench.rows(), rows);
+}
+
+#[test]
+fn a_row_group_of_too_many_documents_is_a_fault_and_is_divided() {
+    const ROWS: usize = GROUP_ROWS + 1;
+    let bench = Bench::new();
+    let tokenizer = Tokenizer::clip();
+    let rows: Vec<_> = (24..24 + ROWS).map(|d| row_of(&tokenizer, d)).collect();
+    let mut shard = ShardFile::new(bench.0.path()).expect("writable");
+    shard.write(&rows).expect("writable");
+    let old = bench.commits().remove(1);
+    let unit = Unit {
+        first: 24,
+        ..old.unit.clone()
+    };
+    let commit = Commit {
+        shards: vec![shard.finish(&unit.name(), 0).expect("writable")],
+        unit,
+        records: ROWS as u64,
+        documents: BTreeMap::from([(DocumentOutcome::Written, ROWS as u64)]),
+        images: BTreeMap::from([
+            (Outcome::Stored, 2 * ROWS as u64),
+            (Outcome::Http(404), ROWS as u64),
+        ]),
+        ..old
+    };
+    let (dataset, _) = Dataset::existing(bench.0.path()).expect("a dataset");
+    assert!(dataset.commit(&commit).expect("writable"));
+    dataset.write_manifest().expect("shards are there");
+    drop(dataset);
+    let rows = bench.rows();
+    let (code, report) = bench.verify(&[]);
+    assert_eq!(code, Some(1), "{report}");
+    let fault = first_fault(&report);
+    assert_eq!(fault, "it has a row group of 257 documents, of 256 at most");
+    let (code, report) = bench.verify(&["--repair"]);
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!(bench.commits()[2].shards[0].row_groups.len(), 2);
+    assert_eq!(bench.rows(), rows);
 }

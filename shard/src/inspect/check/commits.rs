@@ -6,12 +6,15 @@ use std::path::Path;
 
 use lcl_schemas::dataset::{COMMITS_DIR, Commit, FORMAT, live};
 use lcl_schemas::write::durable::SCRATCH_PREFIX;
+use serde::Deserialize;
 
 use super::report::{Fault, Kind, Ledger};
 use super::{CheckError, unreadable};
 
 const RESTORE: &str = "restore it from a copy; --repair sets it aside, and the next run of lcl-ingest on its input makes its unit \
      anew";
+const READABLE: &str = "see to it that it can be read: as long as it cannot --repair does nothing";
+pub(super) const NEWER: &str = "use a newer lcl: this one repairs nothing here";
 const RENAME: &str = "--repair gives it its name, or sets it aside where another has that";
 const TWICE: &str =
     "delete one of the commits and run lcl-ingest on the input again; --repair cannot know which";
@@ -25,6 +28,8 @@ pub(super) struct Commits {
     pub(super) misnamed: Vec<(String, Commit)>,
     /// Names of those that cannot be used.
     pub(super) unusable: Vec<String>,
+    /// Why nothing may be repaired: what those say that cannot be used, and may be sound, has to count.
+    pub(super) barred: Vec<String>,
     /// Those that count.
     pub(super) live: Vec<Commit>,
     /// Shards of all commits by their contents.
@@ -60,9 +65,14 @@ pub(super) fn read(root: &Path, ledger: &Ledger) -> Result<Commits, CheckError> 
         }
         let fault = |detail: String, what| Fault::new(Kind::Commit, path(&name), detail, what);
         match parse(&folder.join(&name)) {
-            Err(detail) => {
+            Err(Refusal::Damaged(detail)) => {
                 ledger.fault(fault(detail, RESTORE));
                 commits.unusable.push(name);
+            }
+            Err(Refusal::MayBeSound(detail, what_to_do)) => {
+                let bar = format!("{}: {detail}: {what_to_do}", path(&name));
+                commits.barred.push(bar);
+                ledger.fault(fault(detail, what_to_do));
             }
             Ok(commit) if commit.file_name() != name => {
                 let detail = format!("it is what {} should hold", commit.file_name());
@@ -86,16 +96,36 @@ pub(super) fn path(name: &str) -> String {
     format!("{COMMITS_DIR}/{name}")
 }
 
-fn parse(path: &Path) -> Result<Commit, String> {
-    let json = fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
-    let commit: Commit =
-        serde_json::from_slice(&json).map_err(|error| format!("it is no commit: {error}"))?;
-    if commit.format > FORMAT {
-        return Err(format!(
-            "it has format {}, this version reads up to {FORMAT}",
-            commit.format
-        ));
+/// Why a commit cannot be used.
+enum Refusal {
+    /// It is none.
+    Damaged(String),
+    /// And what to do.
+    MayBeSound(String, &'static str),
+}
+
+fn parse(path: &Path) -> Result<Commit, Refusal> {
+    /// What every version's commit has.
+    #[derive(Deserialize)]
+    struct Probe {
+        format: u64,
     }
+    let json = fs::read(path).map_err(|error| {
+        let detail = format!("it cannot be read: {error}");
+        Refusal::MayBeSound(detail, READABLE)
+    })?;
+    match serde_json::from_slice(&json) {
+        Ok(Probe { format }) if format > u64::from(FORMAT) => Err(Refusal::MayBeSound(
+            format!("it has format {format}, this version reads up to {FORMAT}"),
+            NEWER,
+        )),
+        _ => of_this_format(&json).map_err(Refusal::Damaged),
+    }
+}
+
+fn of_this_format(json: &[u8]) -> Result<Commit, String> {
+    let commit: Commit =
+        serde_json::from_slice(json).map_err(|error| format!("it is no commit: {error}"))?;
     commit.check()?;
     let shards = commit.shards.iter();
     let strange = shards.map(|shard| &shard.file).find(|file| !is_plain(file));

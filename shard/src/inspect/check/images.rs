@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use arrow::array::{Array, StructArray};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use lcl_schemas::dataset::Header;
 use lcl_schemas::document::{Image, StoredImage};
@@ -30,6 +31,32 @@ pub(super) fn field_fault(image: &Image, places: usize, header: &Header) -> Opti
         )),
         (Some(stored), true) => stored_fault(stored, header),
     }
+}
+
+/// Fields that every stored image has, and no other.
+const OF_STORED: [&str; 8] = [
+    "sha256",
+    "phash",
+    "format",
+    "width",
+    "height",
+    "original_width",
+    "original_height",
+    "original_bytes",
+];
+
+/// Whether those are set, at place `at` of a row's images, for an image with this outcome.
+pub(super) fn unset_fault(images: &StructArray, at: u32, outcome: &Outcome) -> Option<String> {
+    let stored = *outcome == Outcome::Stored;
+    let mut fields = OF_STORED.into_iter();
+    let name = fields.find(|name| {
+        let field = images.column_by_name(name);
+        field.is_some_and(|field| field.is_valid(at as usize) != stored)
+    })?;
+    Some(match stored {
+        true => format!("it is stored, and its `{name}` is not set"),
+        false => format!("its outcome is `{outcome}`, and its `{name}` is set"),
+    })
 }
 
 fn stored_fault(stored: &StoredImage, header: &Header) -> Option<String> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use lcl_schemas::dataset::{
@@ -27,17 +28,48 @@ pub(super) struct Manifests {
     pub(super) stale: bool,
     /// Names of older ones that are damaged.
     pub(super) damaged: Vec<String>,
+    /// Name of the newest, where it is there and damaged.
+    pub(super) damaged_newest: Option<String>,
+    /// Of the newest that can be read.
+    pub(super) rows: Vec<ManifestRow>,
+    /// Shards of all that can be read by their contents.
+    pub(super) known: HashMap<String, String>,
+}
+
+impl Manifests {
+    fn know(&mut self, rows: &[ManifestRow]) {
+        let shards = rows
+            .chunk_by(|a, b| a.shard == b.shard)
+            .map(|rows| &rows[0]);
+        let shards = shards.map(|row| (row.shard_sha256.clone(), row.shard.clone()));
+        self.known.extend(shards);
+    }
 }
 
 /// Looks at all manifests.
 pub(super) fn check(root: &Path, commits: &Commits, ledger: &Ledger) -> Manifests {
     let folder = root.join(MANIFESTS_DIR);
     let mut found = Manifests::default();
+    // Where the newest cannot be read, the one that was written last before it.
+    let (mut newest_is_read, mut second) = (false, SystemTime::UNIX_EPOCH);
     let latest = latest(&folder, commits, ledger);
     match &latest {
         Latest::Nothing => {}
         Latest::Faulty => found.stale = true,
-        Latest::Hash(hash) => found.stale = !newest(root, hash, commits, ledger),
+        Latest::Hash(hash) => match read(&folder, hash) {
+            Ok(rows) => {
+                found.know(&rows);
+                found.stale = !newest(root, hash, &rows, commits, ledger);
+                (found.rows, newest_is_read) = (rows, true);
+            }
+            Err(detail) => {
+                let name = format!("{hash}.parquet");
+                let file = format!("{MANIFESTS_DIR}/{name}");
+                ledger.fault(Fault::new(Kind::Manifest, file, detail, ANEW));
+                found.stale = true;
+                found.damaged_newest = folder.join(&name).exists().then_some(name);
+            }
+        },
     }
     let newest = match &latest {
         Latest::Hash(hash) => format!("{hash}.parquet"),
@@ -52,10 +84,20 @@ pub(super) fn check(root: &Path, commits: &Commits, ledger: &Ledger) -> Manifest
         .collect();
     names.sort();
     for name in names {
-        if let Err(detail) = read(&folder, name.trim_end_matches(".parquet")) {
-            let file = format!("{MANIFESTS_DIR}/{name}");
-            ledger.fault(Fault::new(Kind::Manifest, file, detail, OLDER));
-            found.damaged.push(name);
+        match read(&folder, name.trim_end_matches(".parquet")) {
+            Ok(rows) => {
+                found.know(&rows);
+                let written = fs::metadata(folder.join(&name)).and_then(|of| of.modified());
+                let written = written.unwrap_or(SystemTime::UNIX_EPOCH);
+                if !newest_is_read && written >= second {
+                    (found.rows, second) = (rows, written);
+                }
+            }
+            Err(detail) => {
+                let file = format!("{MANIFESTS_DIR}/{name}");
+                ledger.fault(Fault::new(Kind::Manifest, file, detail, OLDER));
+                found.damaged.push(name);
+            }
         }
     }
     found
@@ -91,17 +133,16 @@ fn latest(folder: &Path, commits: &Commits, ledger: &Ledger) -> Latest {
 }
 
 /// The newest manifest against the live commits; whether it needs no successor.
-fn newest(root: &Path, hash: &str, commits: &Commits, ledger: &Ledger) -> bool {
+fn newest(
+    root: &Path,
+    hash: &str,
+    rows: &[ManifestRow],
+    commits: &Commits,
+    ledger: &Ledger,
+) -> bool {
     let file = format!("{MANIFESTS_DIR}/{hash}.parquet");
     let fault = |detail: String| {
         ledger.fault(Fault::new(Kind::Manifest, file.clone(), detail, ANEW));
-    };
-    let rows = match read(&root.join(MANIFESTS_DIR), hash) {
-        Ok(rows) => rows,
-        Err(detail) => {
-            fault(detail);
-            return false;
-        }
     };
     let live: Vec<_> = commits
         .live

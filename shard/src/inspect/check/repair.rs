@@ -5,17 +5,19 @@
 
 mod unit;
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lcl_schemas::dataset::{
-    COMMITS_DIR, Commit, FETCH_DIR, HEADER_FILE, Header, MANIFESTS_DIR, ShardEntry,
+    COMMITS_DIR, Commit, FETCH_DIR, HEADER_FILE, Header, HeaderError, MANIFESTS_DIR, ShardEntry,
 };
 use lcl_schemas::write::dataset::{Dataset, DatasetError};
 use lcl_schemas::write::durable;
 
-use super::report::{Repaired, Report};
+use super::commits;
+use super::report::{Ledger, Repaired, Report};
 use super::shard::{Contents, sha256};
 use super::{CheckError, Depth, Found, Progress};
 use unit::Rebuilding;
@@ -33,13 +35,11 @@ const TOLD: usize = 200;
 /// As [`super::check`]; [`CheckError::Write`]. What was committed until then stays.
 pub fn repair(root: &Path, depth: Depth, progress: &Progress) -> Result<Report, CheckError> {
     let begun = Instant::now();
-    let readable =
-        fs::read(root.join(HEADER_FILE)).is_ok_and(|json| Header::from_json(&json).is_ok());
-    if !readable {
+    if let Some(why) = barred(root)? {
         let mut report = super::check(root, depth, progress)?;
         report.repaired = Some(Repaired {
             faults: report.total(),
-            steps: vec![format!("nothing was done: restore {HEADER_FILE} first")],
+            steps: vec![format!("nothing was done: {why}")],
             ..Repaired::default()
         });
         return Ok(report);
@@ -51,22 +51,30 @@ pub fn repair(root: &Path, depth: Depth, progress: &Progress) -> Result<Report, 
         faults,
         ..Repaired::default()
     };
-    if faults > 0 || found.manifests.stale {
+    if let Some(why) = found.commits.barred.first() {
+        repaired.steps.push(format!("nothing was done: {why}"));
+    } else if faults > 0 || found.manifests.stale {
         let mut repair = Repair {
             dataset: &dataset,
             repaired: &mut repaired,
         };
         // Each may change which commits count or what their shards hold.
+        let unusable = found.commits.unusable.clone();
         if repair.commits(&found)? {
             found = Found::look(root, depth, progress)?;
         }
+        repair.lost_with_commits(&unusable, &found);
         if repair.misplaced_shards(&found)? {
             found = Found::look(root, depth, progress)?;
         }
         repair.units(&found, &header, depth)?;
         repair.set_aside(MANIFESTS_DIR, &found.manifests.damaged)?;
         repair.set_aside(FETCH_DIR, &found.damaged_logs)?;
-        repair.manifest()?;
+        let published = repair.manifest()?;
+        let damaged = found.manifests.damaged_newest.iter();
+        // One with the hash of the new one was damaged and is now mended.
+        let damaged = damaged.filter(|name| published.as_ref().is_some_and(|new| new != *name));
+        repair.set_aside(MANIFESTS_DIR, &damaged.cloned().collect::<Vec<_>>())?;
         found = Found::look(root, depth, progress)?;
     }
     let mut report = found.into_report(root, depth);
@@ -115,6 +123,44 @@ impl Repair<'_> {
         let names: Vec<_> = misnamed.chain(&commits.unusable).cloned().collect();
         self.set_aside(COMMITS_DIR, &names)?;
         Ok(!names.is_empty())
+    }
+
+    /// Counts documents that the newest readable manifest names and, with their unit's commit, no commit does.
+    fn lost_with_commits(&mut self, unusable: &[String], found: &Found) {
+        let mut said: BTreeMap<&str, u64> = BTreeMap::new();
+        for row in &found.manifests.rows {
+            *said.entry(&row.unit).or_default() += u64::from(row.rows);
+        }
+        let live = found.commits.live.iter().map(|commit| {
+            let groups = commit.shards.iter().flat_map(|shard| &shard.row_groups);
+            let rows: u64 = groups.map(|group| u64::from(group.rows)).sum();
+            (commit.unit.name(), rows)
+        });
+        let live: HashMap<_, _> = live.collect();
+        let gone = said
+            .keys()
+            .copied()
+            .filter(|unit| !live.contains_key(*unit));
+        let unusable = unusable.iter().filter_map(|name| {
+            let (unit, _) = name.strip_suffix(".json")?.rsplit_once('.')?;
+            Some(unit)
+        });
+        for unit in gone.chain(unusable).collect::<BTreeSet<_>>() {
+            let now = live.get(unit);
+            match said.get(unit).map(|said| said.saturating_sub(now.copied().unwrap_or(0))) {
+                Some(0) => {}
+                Some(lost) => {
+                    self.repaired.documents_lost += lost;
+                    self.told(format!(
+                        "unit {unit}: {lost} documents are lost with its commit, as the newest manifest that can be read says"
+                    ));
+                }
+                None if now.is_none() => self.told(format!(
+                    "unit {unit}: documents are lost with its commit, and no manifest that can be read says how many"
+                )),
+                None => {}
+            }
+        }
     }
 
     /// Commits at the first generation from `commit`'s on that no file has.
@@ -213,18 +259,41 @@ impl Repair<'_> {
         durable::sync(&self.dataset.path(folder)).map_err(self.io(folder, ""))
     }
 
-    /// Publishes a manifest of what there is now.
-    fn manifest(&mut self) -> Result<(), DatasetError> {
+    /// Publishes a manifest of what there is now; its file's name.
+    fn manifest(&mut self) -> Result<Option<String>, DatasetError> {
         match self.dataset.write_manifest() {
-            Ok(hash) => self.told(format!("the newest manifest is {hash:.12}…")),
+            Ok(hash) => {
+                self.told(format!("the newest manifest is {hash:.12}…"));
+                return Ok(Some(format!("{hash}.parquet")));
+            }
             // A unit that could not be repaired.
             Err(DatasetError::Shard(lost)) => {
                 self.told(format!("no manifest was published: {lost}"));
             }
             Err(error) => return Err(error),
         }
-        Ok(())
+        Ok(None)
     }
+}
+
+/// Why nothing may be written.
+fn barred(root: &Path) -> Result<Option<String>, CheckError> {
+    if is_newer(root) {
+        return Ok(Some(commits::NEWER.into()));
+    }
+    let readable =
+        fs::read(root.join(HEADER_FILE)).is_ok_and(|json| Header::from_json(&json).is_ok());
+    if !readable {
+        return Ok(Some(format!("restore {HEADER_FILE} first")));
+    }
+    let commits = commits::read(root, &Ledger::default())?;
+    Ok(commits.barred.into_iter().next())
+}
+
+/// Whether a later version wrote the dataset's header.
+pub(super) fn is_newer(root: &Path) -> bool {
+    let header = fs::read(root.join(HEADER_FILE)).map(|json| Header::from_json(&json));
+    matches!(header, Ok(Err(HeaderError::TooNew { .. })))
 }
 
 /// Shards whose contents are not theirs.
@@ -233,7 +302,7 @@ fn damaged(found: &Found) -> impl Iterator<Item = &ShardEntry> {
     units.flat_map(|(commit, unit)| {
         let faulty = unit.faulty.iter();
         faulty
-            .filter(|(_, contents)| **contents != Contents::Proven)
+            .filter(|(_, contents)| matches!(contents, Contents::Other(_) | Contents::Missing(_)))
             .map(|(number, _)| &commit.shards[*number])
     })
 }

@@ -171,8 +171,14 @@ fn examine(
     if let Trust::Changed(Some(tokenizer)) = look.trust {
         found.broken.extend(retold(&row, tokenizer));
     }
+    let fields = batch.column_by_name("images");
+    let fields = fields
+        .and_then(|images| images.as_list_opt::<i32>())
+        .map(|images| images.value(0));
+    let fields = fields.as_ref().and_then(|fields| fields.as_struct_opt());
     for (place, image) in images_of(&row) {
         let fault = images::field_fault(image, row.document.places.len(), look.header);
+        let fault = fault.or_else(|| images::unset_fault(fields?, place, &image.outcome));
         found.images.extend(fault.map(|fault| (place, fault)));
     }
     found.row = Some(row);

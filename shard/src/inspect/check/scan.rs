@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lcl_schemas::dataset::{Commit, Header, RowGroupEntry};
 use lcl_schemas::outcome::{DocumentOutcome, Outcome};
+use lcl_schemas::write::shard_file::GROUP_ROWS;
 
 use super::Depth;
 use super::commits;
@@ -40,7 +41,7 @@ pub(super) struct Scan<'a> {
     /// Without one rows mean nothing and are not read.
     pub(super) header: Option<&'a Header>,
     pub(super) depth: Depth,
-    /// Shards of all commits by their contents.
+    /// Shards of all commits and manifests by their contents.
     pub(super) known: &'a HashMap<String, String>,
     pub(super) ledger: &'a Ledger,
     pub(super) progress: &'a Progress,
@@ -142,16 +143,23 @@ impl Scan<'_> {
         let mut faults = Vec::new();
         match &contents {
             Contents::Missing(detail) => faults.push(detail.clone()),
+            Contents::Withheld(detail) => {
+                let detail =
+                    format!("{detail}; as long as that is so --repair leaves the unit as it is");
+                faults.push(detail);
+            }
             Contents::Other(hash) => faults.push(match self.known.get(hash) {
-                Some(other) => format!("it holds what {other} should hold"),
-                None => format!(
+                Some(other) if *other != shard.entry.file => {
+                    format!("it holds what {other} should hold")
+                }
+                _ => format!(
                     "its SHA-256 is {hash:.12}…, its commit says {:.12}…",
                     shard.entry.sha256
                 ),
             }),
             Contents::Proven => {}
         }
-        if !matches!(contents, Contents::Missing(_)) {
+        if matches!(contents, Contents::Proven | Contents::Other(_)) {
             faults.extend(shard.size_fault());
             match shard.footer() {
                 Err(detail) => faults.push(detail.to_owned()),
@@ -165,6 +173,9 @@ impl Scan<'_> {
                             "it has {found} row groups, its commit says {named}"
                         ));
                     }
+                    faults.extend(shard.oversized().map(|most| {
+                        format!("it has a row group of {most} documents, of {GROUP_ROWS} at most")
+                    }));
                 }
             }
         }

@@ -5,9 +5,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use arrow::datatypes::{DataType, Field, Fields};
 use lcl_schemas::dataset::ShardEntry;
 use lcl_schemas::guard::guarded;
 use lcl_schemas::row;
+use lcl_schemas::write::shard_file::GROUP_ROWS;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::PageIndexPolicy;
 use sha2::{Digest, Sha256};
@@ -29,8 +31,10 @@ pub(super) enum Contents {
     Proven,
     /// What has this hash.
     Other(String),
-    /// Nothing that can be read.
+    /// Nothing: there is no such file.
     Missing(String),
+    /// What the system does not give now and may give later.
+    Withheld(String),
 }
 
 impl<'a> Shard<'a> {
@@ -45,7 +49,13 @@ impl<'a> Shard<'a> {
     /// Hashes it.
     pub(super) fn contents(&self) -> Contents {
         match sha256(&self.path) {
-            Err(error) => Contents::Missing(format!("it cannot be read: {error}")),
+            Err(error) => {
+                let detail = format!("it cannot be read: {error}");
+                match error.kind() {
+                    io::ErrorKind::NotFound => Contents::Missing(detail),
+                    _ => Contents::Withheld(detail),
+                }
+            }
             Ok(hash) if hash == self.entry.sha256 => Contents::Proven,
             Ok(hash) => Contents::Other(hash),
         }
@@ -67,6 +77,22 @@ impl<'a> Shard<'a> {
         });
         footer.as_ref().map_err(String::as_str)
     }
+
+    /// Documents in its largest row group, where these are more than a row group may have.
+    pub(super) fn oversized(&self) -> Option<i64> {
+        let groups = self.footer().ok()?.metadata().row_groups();
+        let most = groups.iter().map(|group| group.num_rows()).max()?;
+        (most > GROUP_ROWS as i64).then_some(most)
+    }
+
+    /// Its columns, and fields of `images`, that only a later version knows.
+    pub(super) fn unknown(&self) -> Vec<String> {
+        let footer = self.footer();
+        footer.map_or_else(
+            |_| Vec::new(),
+            |footer| added(footer.schema().fields(), row::schema().fields(), ""),
+        )
+    }
 }
 
 fn load(path: &Path) -> Result<ArrowReaderMetadata, String> {
@@ -77,29 +103,56 @@ fn load(path: &Path) -> Result<ArrowReaderMetadata, String> {
         .map_err(|error| format!("its footer cannot be read: {error}"))
 }
 
+/// Whether all columns of this format are there, whatever else is and in whatever order.
 fn same_columns(footer: &ArrowReaderMetadata) -> Result<(), String> {
-    let (found, expected) = (footer.schema().fields(), row::schema());
-    let expected = expected.fields();
-    for (found, expected) in found.iter().zip(expected.iter()) {
-        let same = found.name() == expected.name()
-            && found.data_type() == expected.data_type()
-            && found.is_nullable() == expected.is_nullable();
-        if !same {
-            return Err(format!(
-                "its column `{}` is not this format's `{}`",
-                found.name(),
-                expected.name()
-            ));
+    same_fields(footer.schema().fields(), row::schema().fields(), "")
+}
+
+fn same_fields(found: &Fields, expected: &Fields, within: &str) -> Result<(), String> {
+    for field in expected {
+        let name = format!("{within}{}", field.name());
+        let mut named = found.iter().filter(|found| found.name() == field.name());
+        let (Some(found), None) = (named.next(), named.next()) else {
+            return Err(format!("it does not have one column `{name}`"));
+        };
+        if found.is_nullable() != field.is_nullable() {
+            return Err(format!("its column `{name}` is not this format's"));
+        }
+        match (fields_of(found), fields_of(field)) {
+            (Some(found), Some(expected)) => same_fields(found, expected, &format!("{name}."))?,
+            _ if found.data_type() == field.data_type() => {}
+            _ => return Err(format!("its column `{name}` is not this format's")),
         }
     }
-    match found.len() == expected.len() {
-        true => Ok(()),
-        false => Err(format!(
-            "it has {} columns, this format {}",
-            found.len(),
-            expected.len()
-        )),
+    Ok(())
+}
+
+/// The fields of a list's structures.
+fn fields_of(list: &Field) -> Option<&Fields> {
+    let DataType::List(item) = list.data_type() else {
+        return None;
+    };
+    match item.data_type() {
+        DataType::Struct(fields) => Some(fields),
+        _ => None,
     }
+}
+
+/// Names in `found` that `expected` does not have.
+fn added(found: &Fields, expected: &Fields, within: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for field in found {
+        let name = format!("{within}{}", field.name());
+        match expected.find(field.name()) {
+            None => names.push(name),
+            Some((_, expected)) => {
+                if let (Some(found), Some(expected)) = (fields_of(field), fields_of(expected)) {
+                    names.extend(added(found, expected, &format!("{name}.")));
+                }
+            }
+        }
+    }
+    names
 }
 
 /// The hash of a file.

@@ -9,7 +9,7 @@ use lcl_schemas::outcome::{DocumentOutcome, Outcome};
 use lcl_schemas::row::Row;
 use lcl_schemas::tokenizer::Tokenizer;
 use lcl_schemas::write::dataset::{Dataset, DatasetError};
-use lcl_schemas::write::shard_file::ShardFile;
+use lcl_schemas::write::shard_file::{GROUP_ROWS, ShardFile};
 
 use super::super::Depth;
 use super::super::rows::{self, FoundRow, Look, Trust};
@@ -22,7 +22,7 @@ pub(super) struct Rebuilding<'a> {
     pub(super) header: &'a Header,
     pub(super) tokenizer: Option<&'a Tokenizer>,
     pub(super) depth: Depth,
-    /// Shards of all commits by their contents.
+    /// Shards of all commits and manifests by their contents.
     pub(super) known: &'a HashMap<String, String>,
 }
 
@@ -40,6 +40,8 @@ pub(super) struct Rebuilt {
     unproven: u64,
     /// Why rows were left out.
     losses: Vec<String>,
+    /// Why nothing may supersede the unit.
+    refused: Option<String>,
 }
 
 /// What becomes of a row.
@@ -80,7 +82,16 @@ impl Rebuilding<'_> {
                 rebuilt.lose(&entry.file, why);
                 return Ok(None);
             }
-            Some(Contents::Other(hash)) if self.known.contains_key(hash) => {
+            Some(Contents::Withheld(why)) => {
+                rebuilt.refuse(&entry.file, why);
+                return Ok(None);
+            }
+            Some(Contents::Other(hash))
+                if self
+                    .known
+                    .get(hash)
+                    .is_some_and(|other| *other != entry.file) =>
+            {
                 rebuilt.lose(&entry.file, "it holds what another shard should hold");
                 return Ok(None);
             }
@@ -89,7 +100,12 @@ impl Rebuilding<'_> {
         let footer = match shard.footer() {
             Ok(footer) => footer.metadata(),
             Err(why) => {
-                rebuilt.lose(&entry.file, why);
+                match (trust, doubt(&shard, contents)) {
+                    // Written so, and not to be thrown away by who cannot read it.
+                    (Trust::Whole, _) => rebuilt.refuse(&entry.file, why),
+                    (_, Some(doubt)) => rebuilt.refuse(&entry.file, &doubt),
+                    (_, None) => rebuilt.lose(&entry.file, why),
+                }
                 return Ok(None);
             }
         };
@@ -97,12 +113,13 @@ impl Rebuilding<'_> {
         let new = contents.map(|_| ShardFile::new(&self.dataset.path("")));
         let mut new = new.transpose()?;
         let mut groups = Vec::new();
-        let mut whole = matches!(trust, Trust::Whole);
+        let mut whole = matches!(trust, Trust::Whole) && shard.oversized().is_none();
         for group in 0..footer.num_row_groups() {
             let kept = self.group(old, &shard, group, trust, rebuilt);
             whole &= kept.whole;
-            if let Some(new) = new.as_mut().filter(|_| !kept.rows.is_empty()) {
-                new.write(&kept.rows)?;
+            if let Some(new) = &mut new {
+                let mut groups = kept.rows.chunks(GROUP_ROWS);
+                groups.try_for_each(|rows| new.write(rows))?;
             }
             groups.push(RowGroupEntry {
                 rows: kept.rows.len() as u32,
@@ -110,6 +127,13 @@ impl Rebuilding<'_> {
                 tokens: sum(&kept.rows, |row| row.layout.tokens().len()),
                 images: sum(&kept.rows, |row| row.document.stored_images()),
             });
+        }
+        if let Some(doubt) = Some(())
+            .filter(|()| !whole)
+            .and_then(|()| doubt(&shard, contents))
+        {
+            rebuilt.refuse(&entry.file, &doubt);
+            return Ok(None);
         }
         let rows: u64 = groups.iter().map(|group| u64::from(group.rows)).sum();
         if !whole && rows == 0 {
@@ -167,7 +191,10 @@ impl Rebuilding<'_> {
                     rebuilt.keep(&row);
                     kept.rows.push(*row);
                 }
-                Verdict::TooFewImages => rebuilt.too_few += 1,
+                Verdict::TooFewImages => {
+                    rebuilt.too_few += 1;
+                    rebuilt.lose(&row, "too few of its images are left");
+                }
                 Verdict::Lost(why) => rebuilt.lose(&row, &why),
             }
         });
@@ -177,6 +204,20 @@ impl Rebuilding<'_> {
         }
         kept
     }
+}
+
+/// Why a shard that is not whole may not be written anew, or its rows be taken for lost.
+fn doubt(shard: &Shard<'_>, contents: Option<&Contents>) -> Option<String> {
+    if contents != Some(&shard.contents()) {
+        return Some("it reads otherwise than a moment ago".into());
+    }
+    let unknown = shard.unknown();
+    (!unknown.is_empty()).then(|| {
+        format!(
+            "it has columns that this version does not know ({}) and would drop: repair it with a newer lcl",
+            unknown.join(", ")
+        )
+    })
 }
 
 /// A row group's sound rows.
@@ -265,6 +306,10 @@ impl Rebuilt {
         }
     }
 
+    fn refuse(&mut self, place: &str, why: &str) {
+        self.refused.get_or_insert(format!("{place}: {why}"));
+    }
+
     /// Documents that `old` has and this has not, but for those without enough images.
     pub(super) fn documents_lost(&self, old: &Commit) -> u64 {
         let written = old.documents.get(&DocumentOutcome::Written);
@@ -298,6 +343,9 @@ impl Rebuilt {
     /// # Errors
     /// Why there can be none.
     pub(super) fn superseding(&self, old: &Commit) -> Result<Option<Commit>, String> {
+        if let Some(why) = &self.refused {
+            return Err(why.clone());
+        }
         let mut new = old.clone();
         new.shards = self.shards.clone();
         self.count_documents(&mut new)?;
@@ -323,8 +371,8 @@ impl Rebuilt {
     fn count_documents(&self, new: &mut Commit) -> Result<(), String> {
         let documents = &mut new.documents;
         documents.remove(&DocumentOutcome::Written);
-        add(documents, DocumentOutcome::TooFewImages, self.too_few);
         let others: u64 = documents.values().sum();
+        // With those left out for want of images: their record has these, and a later ingest makes the unit anew.
         let damaged = new.records.checked_sub(others + self.rows).ok_or_else(|| {
             format!(
                 "its commit says that {others} of {} records came to no document, and there are {}: restore the commit",

@@ -64,6 +64,9 @@ impl Rebuilding<'_> {
             if let Some(entry) = self.shard(old, number, entry, contents, &mut rebuilt)? {
                 rebuilt.shards.push(entry);
             }
+            if rebuilt.refused.is_some() {
+                break;
+            }
         }
         Ok(rebuilt)
     }
@@ -130,6 +133,9 @@ impl Rebuilding<'_> {
                 images: sum(&kept.rows, |row| row.document.stored_images()),
             });
         }
+        if rebuilt.refused.is_some() {
+            return Ok(None);
+        }
         if let Some(doubt) = Some(())
             .filter(|()| !whole)
             .and_then(|()| doubt(&shard, contents))
@@ -190,7 +196,9 @@ impl Rebuilding<'_> {
         };
         let place = format!("{}, row group {group}", shard.entry.file);
         let min_images = old.rules.get("min_images").and_then(|min| min.as_u64());
+        let mut faults = Vec::new();
         let read = rows::each(&shard.path, footer, group, &look, &mut |mut found| {
+            faults.push(faults_of(&found));
             if let Trust::Whole = trust {
                 rebuilt.unset += found.unset.len() as u64;
                 found.images.retain(|place, _| !found.unset.contains(place));
@@ -210,12 +218,32 @@ impl Rebuilding<'_> {
                 Verdict::Lost(why) => rebuilt.lose(&row, &why),
             }
         });
+        kept.whole &= read.is_ok();
+        if !kept.whole {
+            // What a disk or the system fails to give once it may give the next time.
+            let mut again = Vec::new();
+            let read_again = rows::each(&shard.path, footer, group, &look, &mut |found| {
+                again.push(faults_of(&found));
+            });
+            if (&read, faults) != (&read_again, again) {
+                rebuilt.refuse(&place, "it reads otherwise than a moment ago");
+            }
+        }
         if let Err(why) = read {
             rebuilt.lose(&place, &why);
-            kept.whole = false;
         }
         kept
     }
+}
+
+fn faults_of(found: &FoundRow) -> String {
+    let FoundRow {
+        broken,
+        miscounted,
+        images,
+        ..
+    } = found;
+    format!("{broken:?} {miscounted:?} {images:?}")
 }
 
 /// Why a shard that is not whole may not be written anew, or its rows be taken for lost.

@@ -713,6 +713,8 @@ fn columns_may_come_in_any_order() {
 fn a_shard_that_the_system_does_not_give_now_is_not_taken_for_lost() {
     let bench = Bench::new();
     let commits = bench.commits();
+    let manifest = bench.path(MANIFESTS_DIR).join("older.parquet");
+    fs::create_dir(&manifest).expect("writable");
     let shard = &bench.shards()[0];
     fs::rename(shard, bench.path("_aside")).expect("there");
     fs::create_dir(shard).expect("writable");
@@ -721,6 +723,7 @@ fn a_shard_that_the_system_does_not_give_now_is_not_taken_for_lost() {
     let steps = report["repaired"]["steps"].to_string();
     assert!(steps.contains("is left as it is"), "{steps}");
     assert_eq!(bench.commits(), commits);
+    fs::remove_dir(&manifest).expect("empty, and under its name");
     fs::remove_dir(shard).expect("empty");
     fs::rename(bench.path("_aside"), shard).expect("there");
     assert!(bench.is_sound());
@@ -810,7 +813,18 @@ fn what_is_known_of_stored_images_is_all_there_and_of_others_nothing_is() {
         first_fault(&report),
         "it is stored, and its `phash` is not set"
     );
-    assert_eq!(bench.verify(&["--repair"]).0, Some(0));
+    // Its pixels are sound: they are not given up for it.
+    let commits = bench.commits();
+    let (code, report) = bench.verify(&["--deep", "--repair"]);
+    assert_eq!(code, Some(1), "{report}");
+    assert_eq!(report["repaired"]["images_lost"], 0);
+    assert_eq!(bench.commits(), commits);
+    // Nor do they keep the unit's other shards from being repaired.
+    fs::remove_file(&bench.shards()[1]).expect("there");
+    let (code, report) = bench.verify(&["--repair"]);
+    assert_eq!(code, Some(1), "{report}");
+    assert_eq!(report["repaired"]["documents_lost"], 6);
+    assert_eq!(bench.commits()[0].shards, commits[0].shards[..1]);
 
     let bench = Bench::new();
     let rows = bench.rows();

@@ -306,7 +306,7 @@ impl fmt::Display for Repaired {
         }
         writeln!(
             f,
-            "repaired {} faults: {} units superseded, {} documents lost, {} left out for want of images, {} images lost",
+            "there were {} faults; {} units superseded, {} documents lost, {} left out for want of images, {} images lost",
             self.faults,
             self.units,
             self.documents_lost,

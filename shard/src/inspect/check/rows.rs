@@ -3,7 +3,7 @@
 //! Everything but pixels is read as a whole, a row's pixels with the row: no more than one document's are in memory, and where
 //! a page of pixels is damaged the others can still be read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use arrow::datatypes::UInt32Type;
 use lcl_schemas::dataset::Header;
 use lcl_schemas::document::{Image, Place};
 use lcl_schemas::guard::guarded;
+use lcl_schemas::outcome::Outcome;
 use lcl_schemas::row::{self, IMAGE_BYTES, Row, RowError};
 use lcl_schemas::tokenizer::Tokenizer;
 use parquet::arrow::ProjectionMask;
@@ -58,6 +59,8 @@ pub(super) struct FoundRow {
     pub(super) miscounted: Option<String>,
     /// What is wrong with its images, by place.
     pub(super) images: BTreeMap<u32, String>,
+    /// Places of those images that lack only what is said of their pixels, or some of it.
+    pub(super) unset: BTreeSet<u32>,
     /// Images that were decoded.
     pub(super) decoded: u64,
 }
@@ -150,6 +153,7 @@ fn examine(
         broken: Vec::new(),
         miscounted: None,
         images: BTreeMap::new(),
+        unset: BTreeSet::new(),
         decoded: 0,
     };
     let read = guarded(|| row::from_arrow(batch, &look.header.vocabulary));
@@ -177,8 +181,14 @@ fn examine(
         .map(|images| images.value(0));
     let fields = fields.as_ref().and_then(|fields| fields.as_struct_opt());
     for (place, image) in images_of(&row) {
-        let fault = images::field_fault(image, row.document.places.len(), look.header);
-        let fault = fault.or_else(|| images::unset_fault(fields?, place, &image.outcome));
+        let unset = fields.and_then(|fields| images::unset_fault(fields, place, &image.outcome));
+        let lacks = unset.is_some() && image.stored.is_some() && image.outcome == Outcome::Stored;
+        let fault = match lacks {
+            // First: what is not set reads as 0.
+            true => unset,
+            false => images::field_fault(image, row.document.places.len(), look.header).or(unset),
+        };
+        found.unset.extend(lacks.then_some(place));
         found.images.extend(fault.map(|fault| (place, fault)));
     }
     found.row = Some(row);

@@ -254,7 +254,19 @@ impl Scan<'_> {
             self.fault_in(task, Kind::Row, place(None), detail);
         }
         for (at, detail) in &row.images {
-            self.fault_in(task, Kind::Image, place(Some(*at)), detail);
+            let in_place = place(Some(*at));
+            let unset = row.unset.contains(at);
+            let in_place = |fault| {
+                let mut fault: Fault = in_place(fault);
+                if unset {
+                    fault.what_to_do = format!(
+                        "delete the file and run lcl-ingest on {} again; --repair leaves it as it is, for the sake of its pixels",
+                        task.commit.input_name
+                    );
+                }
+                fault
+            };
+            self.fault_in(task, Kind::Image, in_place, detail);
         }
     }
 

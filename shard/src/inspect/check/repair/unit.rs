@@ -40,6 +40,8 @@ pub(super) struct Rebuilt {
     unproven: u64,
     /// Why rows were left out.
     losses: Vec<String>,
+    /// Images that stay in whole shards although what is said of their pixels is not all set.
+    pub(super) unset: u64,
     /// Why nothing may supersede the unit.
     refused: Option<String>,
 }
@@ -61,6 +63,9 @@ impl Rebuilding<'_> {
             let contents = found.faulty.get(&number);
             if let Some(entry) = self.shard(old, number, entry, contents, &mut rebuilt)? {
                 rebuilt.shards.push(entry);
+            }
+            if rebuilt.refused.is_some() {
+                break;
             }
         }
         Ok(rebuilt)
@@ -112,7 +117,7 @@ impl Rebuilding<'_> {
         // What nothing is wrong with is only counted.
         let new = contents.map(|_| ShardFile::new(&self.dataset.path("")));
         let mut new = new.transpose()?;
-        let mut groups = Vec::new();
+        let (mut groups, unset_before) = (Vec::new(), rebuilt.unset);
         let mut whole = matches!(trust, Trust::Whole) && shard.oversized().is_none();
         for group in 0..footer.num_row_groups() {
             let kept = self.group(old, &shard, group, trust, rebuilt);
@@ -128,11 +133,20 @@ impl Rebuilding<'_> {
                 images: sum(&kept.rows, |row| row.document.stored_images()),
             });
         }
+        if rebuilt.refused.is_some() {
+            return Ok(None);
+        }
         if let Some(doubt) = Some(())
             .filter(|()| !whole)
             .and_then(|()| doubt(&shard, contents))
         {
             rebuilt.refuse(&entry.file, &doubt);
+            return Ok(None);
+        }
+        if !whole && rebuilt.unset > unset_before {
+            // A row has a number where its image has none, and 0 would be made up.
+            let why = "what is said of its images is not all set, and cannot be written anew";
+            rebuilt.refuse(&entry.file, why);
             return Ok(None);
         }
         let rows: u64 = groups.iter().map(|group| u64::from(group.rows)).sum();
@@ -182,7 +196,13 @@ impl Rebuilding<'_> {
         };
         let place = format!("{}, row group {group}", shard.entry.file);
         let min_images = old.rules.get("min_images").and_then(|min| min.as_u64());
-        let read = rows::each(&shard.path, footer, group, &look, &mut |found| {
+        let mut faults = Vec::new();
+        let read = rows::each(&shard.path, footer, group, &look, &mut |mut found| {
+            faults.push(faults_of(&found));
+            if let Trust::Whole = trust {
+                rebuilt.unset += found.unset.len() as u64;
+                found.images.retain(|place, _| !found.unset.contains(place));
+            }
             let row = format!("{place}, row {} ({})", found.number, found.id);
             let verdict = judge(found, self.header, min_images.unwrap_or(0), rebuilt);
             kept.whole &= matches!(verdict, Verdict::Kept(_));
@@ -198,12 +218,32 @@ impl Rebuilding<'_> {
                 Verdict::Lost(why) => rebuilt.lose(&row, &why),
             }
         });
+        kept.whole &= read.is_ok();
+        if !kept.whole {
+            // What a disk or the system fails to give once it may give the next time.
+            let mut again = Vec::new();
+            let read_again = rows::each(&shard.path, footer, group, &look, &mut |found| {
+                again.push(faults_of(&found));
+            });
+            if (&read, faults) != (&read_again, again) {
+                rebuilt.refuse(&place, "it reads otherwise than a moment ago");
+            }
+        }
         if let Err(why) = read {
             rebuilt.lose(&place, &why);
-            kept.whole = false;
         }
         kept
     }
+}
+
+fn faults_of(found: &FoundRow) -> String {
+    let FoundRow {
+        broken,
+        miscounted,
+        images,
+        ..
+    } = found;
+    format!("{broken:?} {miscounted:?} {images:?}")
 }
 
 /// Why a shard that is not whole may not be written anew, or its rows be taken for lost.

@@ -347,3 +347,38 @@ fn one_document_becomes_a_file_that_needs_nothing_else() {
     assert_eq!(unknown.status.code(), Some(1), "{error}");
     assert!(error.contains("has no document \"nobody\""), "{error}");
 }
+
+#[test]
+fn a_page_of_a_batch_is_bounded_whatever_the_batch_holds() {
+    let folder = dataset(60);
+    let server = Server::of(&[folder.path()]);
+    let page = server.page("/batches?rows=64&context=8192&slots=1");
+    assert!(page.len() < 4 << 20, "{}", page.len());
+    let images = page.matches("<img ").count();
+    assert!((64..=512).contains(&images), "{images}");
+    let pieces = page.matches("class=\"swatch").count();
+    assert!((1_000..=2_000).contains(&pieces), "{pieces}");
+    assert!(page.contains("more pieces, left out here"));
+    assert!(page.contains("images left out here"));
+}
+
+#[test]
+fn a_dataset_that_has_changed_since_is_said_to_have() {
+    let folder = dataset(12);
+    let server = Server::of(&[folder.path()]);
+    assert_eq!(cards(&server.page("/")).len(), 12);
+    let shard = std::fs::read_dir(folder.path()).expect("a folder");
+    let mut shards = shard
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|end| end == "parquet"));
+    let shard = shards.next().expect("a shard");
+    std::fs::remove_file(shard).expect("it is there");
+    let page = server.page("/");
+    assert!(page.contains("No such file"), "{page}");
+    assert!(!page.contains("has changed since"), "{page}");
+    let latest = folder.path().join("_manifests/latest");
+    std::fs::write(latest, "0".repeat(64)).expect("a plain file");
+    assert!(server.page("/").contains("has changed since it was opened"));
+    let image = server.get("/image?at=0.0&place=1");
+    assert!(image.text().contains("restart what reads it"));
+}

@@ -1,5 +1,8 @@
 //! Documents that want to be more than text, and requests that are no person's.
 
+use std::io::Read;
+use std::time::{Duration, Instant};
+
 use lcl_schemas::document::{Document, Image, Place, StoredImage};
 use lcl_schemas::layout::{Layout, PlaceTokens};
 use lcl_schemas::outcome::Outcome;
@@ -381,4 +384,23 @@ fn a_dataset_that_has_changed_since_is_said_to_have() {
     assert!(server.page("/").contains("has changed since it was opened"));
     let image = server.get("/image?at=0.0&place=1");
     assert!(image.text().contains("restart what reads it"));
+}
+
+/// Takes the ten seconds that half a request is given.
+#[test]
+fn half_requests_shut_nobody_out_and_do_not_keep_the_server_from_ending() {
+    let folder = dataset(3);
+    let server = Server::of(&[folder.path()]);
+    let half = "GET / HTTP/1.1\r\nhost: localhost\r\nx-half: ";
+    let mut halves: Vec<_> = (0..70).map(|_| server.begin(half)).collect();
+    // Nobody waits for as long as this takes, were they not let go.
+    assert_eq!(cards(&server.page("/")), [0, 1, 2]);
+    let mut rest = Vec::new();
+    let first = halves.swap_remove(0).read_to_end(&mut rest);
+    assert!(rest.is_empty() || first.is_err(), "{rest:?}");
+    let last = server.begin(half);
+    let asked = Instant::now();
+    assert!(server.stop());
+    assert!(asked.elapsed() < Duration::from_secs(8));
+    drop(last);
 }

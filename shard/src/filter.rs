@@ -1,6 +1,8 @@
 //! Which documents of a dataset a stream takes, by SQL. Without the feature `query` there is no SQL, and no filter.
 
 #[cfg(feature = "query")]
+mod bounds;
+#[cfg(feature = "query")]
 mod predicate;
 
 #[cfg(feature = "query")]
@@ -14,6 +16,19 @@ pub struct FilterError {
     pub filter: String,
     /// What is wrong.
     pub detail: String,
+}
+
+/// Why rows are not told apart.
+#[derive(Debug)]
+#[cfg_attr(
+    not(feature = "query"),
+    expect(dead_code, reason = "without SQL nothing is asked")
+)]
+pub(crate) enum Unanswered {
+    /// The rows are not what this format says.
+    Rows(String),
+    /// The predicate has no answer for one of them.
+    Predicate(String),
 }
 
 /// There is none of these.
@@ -31,6 +46,10 @@ impl Filter {
         })
     }
 
+    pub(crate) fn sql(&self) -> &str {
+        match *self {}
+    }
+
     pub(crate) fn columns(&self) -> Vec<&str> {
         match *self {}
     }
@@ -43,7 +62,7 @@ impl Filter {
         match *self {}
     }
 
-    pub(crate) fn passes(&self, _: &arrow::array::RecordBatch) -> Result<Vec<bool>, String> {
+    pub(crate) fn passes(&self, _: &arrow::array::RecordBatch) -> Result<Vec<bool>, Unanswered> {
         match *self {}
     }
 }

@@ -26,7 +26,7 @@ use parquet::file::metadata::PageIndexPolicy;
 use sha2::{Digest, Sha256};
 
 use crate::config::Verify;
-use crate::filter::Filter;
+use crate::filter::{Filter, Unanswered};
 use crate::keyed::id_number;
 use crate::order::RowAt;
 use crate::stored::{Buffers, PageFile, StoredImages};
@@ -81,6 +81,20 @@ pub enum ReadError {
     Swapped {
         /// The file.
         path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The dataset has another manifest by now, and a shard of this one is not there any more.
+    #[error("{path} is not the file that it was: the dataset has changed since it was opened; restart what reads it", path = path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A predicate that has no answer for some document.
+    #[error("the predicate \"{predicate}\" fails: {detail}")]
+    Predicate {
+        /// As configured.
+        predicate: String,
         /// What is wrong.
         detail: String,
     },
@@ -260,7 +274,13 @@ impl Reader {
         let mut passes = Vec::with_capacity(entry.rows as usize);
         for batch in self.read(group, &filter.columns())? {
             let answer = filter.passes(&batch);
-            passes.extend(answer.map_err(|detail| self.shard_error(group, None, detail))?);
+            passes.extend(answer.map_err(|error| match error {
+                Unanswered::Rows(detail) => self.shard_error(group, None, detail),
+                Unanswered::Predicate(detail) => ReadError::Predicate {
+                    predicate: filter.sql().to_owned(),
+                    detail,
+                },
+            })?);
         }
         Ok(passes)
     }
@@ -356,8 +376,12 @@ impl Reader {
             path: path.clone(),
             source,
         };
-        let file = File::open(&path).map_err(unreadable)?;
-        self.meet(entry, &path, &file)?;
+        let file = File::open(&path).map_err(unreadable);
+        let file = file.and_then(|file| self.meet(entry, &path, &file).map(|()| file));
+        let file = file.map_err(|error| match latest(&self.folder) {
+            Ok(newest) if newest != self.manifest => ReadError::Changed { path: path.clone() },
+            Ok(_) | Err(_) => error,
+        })?;
         let footer = self.footer(&entry.shard, &file);
         let footer = footer.map_err(|error| self.shard_error(group, row, error.to_string()))?;
         let found = footer.metadata().row_groups().get(entry.row_group as usize);

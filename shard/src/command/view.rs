@@ -47,7 +47,11 @@ impl View {
             exposure,
             names: self.name,
         };
-        runtime()?.block_on(serve(view))
+        let runtime = runtime()?;
+        let served = runtime.block_on(serve(view));
+        // Who has asked for an end does not wait for what is still read.
+        runtime.shutdown_background();
+        served
     }
 }
 

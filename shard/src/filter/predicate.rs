@@ -19,10 +19,14 @@ use lcl_schemas::row;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 
-use super::FilterError;
+use super::{FilterError, Unanswered, bounds};
+
+/// Of the thread that plans a predicate: 16 MiB of addresses, not of memory.
+const STACK: usize = 16 << 20;
 
 /// A predicate, ready to be asked.
 pub(crate) struct Filter {
+    sql: String,
     predicate: Arc<dyn PhysicalExpr>,
     pruning: Option<PruningPredicate>,
     /// Of the columns that it names.
@@ -30,8 +34,23 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// Reads a predicate, e.g. `n_images >= 2 AND language = 'en'`.
+    /// Reads a predicate, e.g. `n_images >= 2 AND language = 'en'`; see [`bounds`] for what it may be.
     pub(crate) fn parse(sql: &str) -> Result<Self, FilterError> {
+        // Parsing and planning recur, and how much stack callers have left is theirs.
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(STACK);
+            let parsing = thread.spawn_scoped(scope, || Self::plan(sql));
+            let parsing = parsing.map_err(|error| FilterError {
+                filter: sql.to_owned(),
+                detail: format!("no thread to read it: {error}"),
+            })?;
+            parsing
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn plan(sql: &str) -> Result<Self, FilterError> {
         let refused = |detail: String| FilterError {
             filter: sql.to_owned(),
             detail,
@@ -39,7 +58,7 @@ impl Filter {
         let failed = |error: DataFusionError| refused(error.strip_backtrace());
         let context = SessionContext::new();
         let whole = DFSchema::try_from(row::schema()).map_err(failed)?;
-        let logical = context.parse_sql_expr(sql, &whole).map_err(failed)?;
+        let logical = bounds::planned(sql, &context, &whole).map_err(refused)?;
         if logical.is_volatile() {
             return Err(refused(
                 "it gives another answer every time, and a stream must not".into(),
@@ -73,10 +92,16 @@ impl Filter {
             .try_build(predicate.clone())
             .ok();
         Ok(Self {
+            sql: sql.to_owned(),
             predicate,
             pruning,
             schema,
         })
+    }
+
+    /// As it was written.
+    pub(crate) fn sql(&self) -> &str {
+        &self.sql
     }
 
     /// Names of the columns that it needs.
@@ -103,9 +128,8 @@ impl Filter {
     }
 
     /// Which rows pass; a predicate that is NULL for a row does not take it.
-    pub(crate) fn passes(&self, rows: &RecordBatch) -> Result<Vec<bool>, String> {
-        let failed =
-            |error: DataFusionError| format!("the filter fails: {}", error.strip_backtrace());
+    pub(crate) fn passes(&self, rows: &RecordBatch) -> Result<Vec<bool>, Unanswered> {
+        let failed = |error: DataFusionError| Unanswered::Predicate(error.strip_backtrace());
         let columns: BTreeMap<_, _> = rows
             .schema()
             .fields()
@@ -115,14 +139,15 @@ impl Filter {
             .collect();
         let ordered = self.columns().into_iter().map(|name| {
             let column = columns.get(name).cloned();
-            column.ok_or_else(|| format!("column `{name}` is missing"))
+            column.ok_or_else(|| Unanswered::Rows(format!("column `{name}` is missing")))
         });
         let ordered = ordered.collect::<Result<Vec<_>, _>>()?;
         let options = datafusion::arrow::array::RecordBatchOptions::new()
             .with_row_count(Some(rows.num_rows()));
         let projected = RecordBatch::try_new_with_options(self.schema.clone(), ordered, &options)
             .map_err(|error| {
-            format!("a column has another type than this format gives it: {error}")
+            let detail = format!("a column has another type than this format gives it: {error}");
+            Unanswered::Rows(detail)
         })?;
         let answer = self
             .predicate
@@ -209,7 +234,12 @@ mod tests {
             ("random() < 0.5", "another answer every time"),
             ("n_images >", "n_images >"),
             ("image_bytes IS NULL", "image_bytes"),
-            ("n_images = (SELECT 1)", "n_images = (SELECT 1)"),
+            ("n_images = (SELECT 1)", "holds a query"),
+            ("EXISTS (SELECT * FROM range(1))", "holds a query"),
+            ("n_images IN (SELECT 1)", "holds a query"),
+            ("count(*) > 1", "`count` is no function"),
+            ("id ~ url", "between single quotes"),
+            ("regexp_like(id, url)", "between single quotes"),
         ] {
             let refusal = refusal(sql);
             assert!(refusal.contains(says), "{sql}: {refusal}");

@@ -14,6 +14,7 @@ mod address;
 mod base64;
 mod batch;
 mod document;
+mod door;
 mod file;
 mod frame;
 mod guard;
@@ -33,12 +34,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use axum::{Router, middleware};
 use bytes::Bytes;
 use maud::Markup;
@@ -48,6 +49,7 @@ use tokio::sync::Semaphore;
 use self::address::{Link, Place, Query};
 use self::batch::Plans;
 use self::document::Origin;
+use self::door::Door;
 pub use self::file::{ShowError, show};
 use self::guard::{Guard, Led, guard};
 use self::refusal::Refusal;
@@ -107,6 +109,9 @@ pub struct Listening {
     router: Router,
 }
 
+/// For answers under way when the server is asked to end.
+const FAREWELL: Duration = Duration::from_secs(3);
+
 /// What all requests share.
 struct Desk {
     shelves: Vec<Shelf>,
@@ -163,7 +168,7 @@ impl Listening {
         self.address
     }
 
-    /// Answers until `stop`.
+    /// Answers until `stop`; what is not answered soon after it is not answered.
     ///
     /// # Errors
     /// A socket that is no longer one.
@@ -171,13 +176,24 @@ impl Listening {
         self,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        // Pages come in one piece: waiting for more to send only makes thumbnails late.
-        let listener = self.listener.tap_io(|stream| {
-            let _ = stream.set_nodelay(true);
-        });
-        axum::serve(listener, self.router)
-            .with_graceful_shutdown(stop)
-            .await
+        let (stopping, stopped) = tokio::sync::oneshot::channel();
+        let stop = async move {
+            stop.await;
+            // Nobody waits for it where serving has ended by itself.
+            let _ = stopping.send(());
+        };
+        let serving = axum::serve(Door::of(self.listener), self.router);
+        let serving = serving.with_graceful_shutdown(stop).into_future();
+        let late = async move {
+            match stopped.await {
+                Ok(()) => tokio::time::sleep(FAREWELL).await,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            served = serving => served,
+            () = late => Ok(()),
+        }
     }
 }
 

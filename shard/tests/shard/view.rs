@@ -2,6 +2,7 @@
 
 mod browser;
 mod hostile;
+mod predicates;
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};

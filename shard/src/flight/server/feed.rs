@@ -112,8 +112,12 @@ pub(super) fn status(error: &StreamError) -> Status {
         | StreamError::Ranks { .. }
         | StreamError::NoImages { .. }
         | StreamError::OtherPosition { .. }
-        | StreamError::Read(ReadError::Position(_) | ReadError::NoHash(_)) => Code::InvalidArgument,
-        StreamError::NoDocuments { .. } => Code::NotFound,
+        | StreamError::Read(
+            ReadError::Position(_) | ReadError::NoHash(_) | ReadError::Predicate { .. },
+        ) => Code::InvalidArgument,
+        StreamError::NoDocuments { .. } | StreamError::Read(ReadError::Changed { .. }) => {
+            Code::NotFound
+        }
         StreamError::Read(ReadError::File { source, .. })
             if source.kind() == std::io::ErrorKind::NotFound =>
         {

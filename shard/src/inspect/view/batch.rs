@@ -29,8 +29,14 @@ const TIME: Duration = Duration::from_secs(4);
 /// A step whose position is kept, beside those that were shown.
 const KEPT_EVERY: u64 = 16;
 const KEPT_POSITIONS: usize = 128;
-/// Pieces of a row that are shown.
-const MOST_PIECES: usize = 500;
+/// Pieces that a page shows, about 1 kB each; its rows have equal shares.
+const MOST_PIECES: usize = 2_000;
+/// Images that a page shows, likewise: a browser asks for each of them.
+const MOST_IMAGES: usize = 512;
+/// Images that the bars of a page mark, 60 bytes each.
+const MOST_MARKS: usize = 8_000;
+/// Bytes of an id that a link names its document by, beside its place.
+const LONGEST_ID: usize = 256;
 /// Streams whose plans are kept: one holds the ids of up to 64 row groups.
 const KEPT_PLANS: usize = 2;
 
@@ -270,6 +276,7 @@ fn rows(asked: &Asked, shelf: &Shelf, sequences: &[Sequence]) -> Markup {
         .into_iter()
         .map(|group| (group, shelf.reader.ids(group).unwrap_or_default()))
         .collect();
+    let share = Share::of(sequences.len());
     html! {
         p.summary {
             (counted(sequences.len() as u64, "row", "rows")) " of " (count(asked.config.context as u64)) " places, "
@@ -279,7 +286,26 @@ fn rows(asked: &Asked, shelf: &Shelf, sequences: &[Sequence]) -> Markup {
             (counted(images().count() as u64, "image", "images")) ", " (count(with_context as u64)) " with text before them"
         }
         @for (index, sequence) in sequences.iter().enumerate() {
-            (row(asked, index, sequence, &names))
+            (row(asked, index, sequence, &names, share))
+        }
+    }
+}
+
+/// What a row shows at most.
+#[derive(Clone, Copy)]
+struct Share {
+    pieces: usize,
+    images: usize,
+    /// In its bar.
+    marks: usize,
+}
+
+impl Share {
+    fn of(rows: usize) -> Self {
+        Self {
+            pieces: MOST_PIECES / rows.max(4),
+            images: MOST_IMAGES / rows.max(4),
+            marks: MOST_MARKS / rows.max(4),
         }
     }
 }
@@ -289,6 +315,7 @@ fn row(
     index: usize,
     sequence: &Sequence,
     names: &HashMap<u32, Vec<String>>,
+    share: Share,
 ) -> Markup {
     let id_of = |taken: &Taken| {
         let PieceAt(_, group, row, _) = taken.at;
@@ -300,18 +327,25 @@ fn row(
         .iter()
         .map(|taken| taken.piece.tokens.len())
         .sum();
-    let left_out = sequence.pieces.len().saturating_sub(MOST_PIECES);
-    let pieces: Vec<_> = sequence
-        .pieces
-        .iter()
-        .take(MOST_PIECES)
+    let left_out = sequence.pieces.len().saturating_sub(share.pieces);
+    let shown = || sequence.pieces.iter().take(share.pieces);
+    // How many images of each piece there is room for.
+    let mut room = share.images;
+    let images: Vec<usize> = shown()
+        .map(|taken| {
+            let shown = taken.piece.images.len().min(room);
+            room -= shown;
+            shown
+        })
+        .collect();
+    let pieces: Vec<_> = shown()
         .map(|taken| {
             let title = format!(
                 "{}, {} ids",
                 plain(beginning(id_of(taken), 60).0),
                 taken.piece.tokens.len()
             );
-            let href = asked.origin.document(at(taken), id_of(taken)).build();
+            let href = document(asked, taken, id_of(taken)).build();
             (&taken.piece, Some((href, title)))
         })
         .collect();
@@ -325,15 +359,15 @@ fn row(
                     (counted(sequence.pieces.len() as u64, "piece", "pieces"))
                 }
             }
-            (bar(&pieces, context, slots))
+            (bar(&pieces, context, slots, share.marks))
             details open[index == 0] {
                 summary { "What it holds" }
                 ol.pieces {
-                    @for (number, taken) in sequence.pieces.iter().enumerate().take(MOST_PIECES) {
-                        li { (piece(asked, number, taken, id_of(taken))) }
+                    @for ((number, taken), images) in shown().enumerate().zip(images) {
+                        li { (piece(asked, number, taken, id_of(taken), images)) }
                     }
                 }
-                @if left_out > 0 { p.quiet { (counted(left_out as u64, "more piece", "more pieces")) } }
+                @if left_out > 0 { p.quiet { (counted(left_out as u64, "more piece", "more pieces")) ", left out here" } }
             }
         }
     }
@@ -344,7 +378,16 @@ fn at(taken: &Taken) -> RowAt {
     RowAt { group, row }
 }
 
-fn piece(asked: &Asked, number: usize, taken: &Taken, id: &str) -> Markup {
+/// Where it is, and its id unless that is a text by itself: a place alone leads there as long as the manifest is the same.
+fn document(asked: &Asked, taken: &Taken, id: &str) -> Link {
+    match id.len() <= LONGEST_ID {
+        true => asked.origin.document(at(taken), id),
+        false => asked.origin.place(at(taken)),
+    }
+}
+
+fn piece(asked: &Asked, number: usize, taken: &Taken, id: &str, images: usize) -> Markup {
+    let left_out = taken.piece.images.len() - images;
     let PieceAt(epoch, .., part) = taken.at;
     let StreamConfig {
         context,
@@ -352,7 +395,7 @@ fn piece(asked: &Asked, number: usize, taken: &Taken, id: &str) -> Markup {
         seed,
         ..
     } = asked.config;
-    let link = asked.origin.document(at(taken), id);
+    let link = document(asked, taken, id);
     let link = link.with("context", context).with("slots", slots);
     let link = link.with("seed", seed).with("epoch", epoch).build();
     html! {
@@ -363,9 +406,10 @@ fn piece(asked: &Asked, number: usize, taken: &Taken, id: &str) -> Markup {
             @if part > 0 { ", piece " (part + 1) }
             @if epoch > 0 { ", epoch " (epoch) }
         }
-        @if !taken.piece.images.is_empty() {
+        @if left_out > 0 { " " span.quiet { (counted(left_out as u64, "image", "images")) " left out here" } }
+        @if images > 0 {
             div.figures {
-                @for image in &taken.piece.images {
+                @for image in taken.piece.images.iter().take(images) {
                     img.without[!image.has_context] src=(asked.origin.thumbnail(at(taken), image.place as usize, Size::Small)) height="96" loading="lazy" decoding="async"
                         alt={ "image at place " (image.place) @if !image.has_context { ", without text before it" } };
                 }

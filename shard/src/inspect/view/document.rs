@@ -66,8 +66,13 @@ pub(super) struct Sheet<'a> {
 
 impl Origin {
     pub(super) fn document(&self, at: RowAt, id: &str) -> Link {
+        self.place(at).with("id", id)
+    }
+
+    /// Whatever document is there.
+    pub(super) fn place(&self, at: RowAt) -> Link {
         let link = Link::to("/document").maybe("d", self.number());
-        link.with("at", Place(at)).with("id", id)
+        link.with("at", Place(at))
     }
 
     /// `None` for the first, which needs no saying.

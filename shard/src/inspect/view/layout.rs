@@ -132,7 +132,7 @@ impl Ids<'_> {
                             "Piece " (index + 1) " of " (pieces.len()) " "
                             span.quiet { (says(piece)) }
                         }
-                        (bar(&[(piece, None)], context, slots))
+                        (bar(&[(piece, None)], context, slots, MOST_MARKS))
                         (self.tokens(piece, prefix, &mut left))
                     }
                 }
@@ -262,16 +262,20 @@ pub(super) fn bar(
     pieces: &[(&Piece, Option<(String, String)>)],
     context: usize,
     slots: usize,
+    most_marks: usize,
 ) -> Markup {
     let mut start = 0;
+    let mut room = most_marks;
     let mut parts = Vec::new();
     for (index, (piece, leads)) in pieces.iter().enumerate() {
+        let marks = piece.images.len().min(room);
+        room -= marks;
         let length = piece.tokens.len();
         let shapes = html! {
             rect.{ "c" (index % 8) } x=(start) y="0" width=(length) height="16" {
                 @if let Some((_, title)) = leads { title { (title) } }
             }
-            @for image in piece.images.iter().take(MOST_MARKS) {
+            @for image in piece.images.iter().take(marks) {
                 rect.im x=(start + image.first_slot - 1) y="3" width=(slots + 2) height="10" {}
             }
             rect.edge x=(start) y="0" width=(context as f64 / 600.0) height="16" {}

@@ -89,24 +89,31 @@ impl<'a> Asked<'a> {
 /// The page of documents.
 pub(super) fn list(desk: &Desk, query: &Query, led: Led) -> Result<Markup, Refusal> {
     let asked = Asked::of(desk, query)?;
-    let content = match (Wanted::parse(asked.question, asked.reading), led) {
-        (_, Led::Elsewhere) if !asked.question.is_empty() => html! {
+    let content = match led {
+        Led::Elsewhere if !asked.question.is_empty() => html! {
             p.note { "Another site led here with this question. It is answered when you ask it: press Search." }
         },
-        (Err(Unasked::TooLong), _) => html! {
-            p.error { "Ask for fewer words." }
-        },
-        (Err(Unasked::NoPredicate(detail)), _) => html! {
-            p.error { "This is no predicate: " (visible(&detail)) }
-            p { a href=(asked.link().with("as", "words").build()) { "Look for these as words instead" } }
-        },
-        (Ok(wanted), _) => documents(&asked, &wanted),
+        Led::Elsewhere | Led::Here => answer(&asked),
     };
     let wide = desk.shelves.len() > 1;
     let body = html! {
         main.wide[wide].narrow[!wide] { (top(&asked)) (content) }
     };
     Ok(page(&title(&asked), Tab::Documents, &body))
+}
+
+/// To a question that a person has asked: others are not even read.
+fn answer(asked: &Asked) -> Markup {
+    match Wanted::parse(asked.question, asked.reading) {
+        Err(Unasked::TooLong) => html! {
+            p.error { "Ask for fewer words." }
+        },
+        Err(Unasked::NoPredicate(detail)) => html! {
+            p.error { "This is no predicate: " (visible(&detail)) }
+            p { a href=(asked.link().with("as", "words").build()) { "Look for these as words instead" } }
+        },
+        Ok(wanted) => documents(asked, &wanted),
+    }
 }
 
 fn title(asked: &Asked) -> String {
@@ -164,6 +171,12 @@ fn documents(asked: &Asked, wanted: &Wanted) -> Markup {
     // A key that two links have does nothing.
     let [above, below] =
         [[Some("k"), Some("j")], [None, None]].map(|keys| pager(asked, &found, keys));
+    if let Some(failed) = &found.failed {
+        return html! {
+            p.error { (visible(failed)) }
+            p.note { "Let it ask only where it has an answer: " code { "CASE WHEN n_images > 0 THEN n_tokens / n_images > 50 END" } "." }
+        };
+    }
     html! {
         p.summary role="status" { (summary(asked, wanted, &found)) }
         (above)

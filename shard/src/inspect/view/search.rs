@@ -148,6 +148,8 @@ pub(super) struct Found {
     /// Documents looked at.
     pub(super) seen: u64,
     pub(super) took: Duration,
+    /// Why the predicate has no answer for some document; nothing is looked for from there on.
+    pub(super) failed: Option<String>,
 }
 
 /// Looks for at most `most` documents, for about `time`.
@@ -165,6 +167,7 @@ pub(super) fn find(
         out_of_time: false,
         seen: 0,
         took: Duration::ZERO,
+        failed: None,
     };
     let mut at = Some(cursor);
     let mut any = false;
@@ -228,6 +231,11 @@ fn step(
     };
     let matching = match wanted.matching(shelf, group) {
         Ok(matching) => matching,
+        // It would fail the same way on every row group.
+        Err(error @ ReadError::Predicate { .. }) => {
+            found.failed = Some(error.to_string());
+            return None;
+        }
         Err(error) => return broken(found, error),
     };
     let takes = |row: &u32| {

@@ -77,6 +77,21 @@ impl Server {
         }
     }
 
+    /// Part of a request, and the connection that waits for the rest.
+    pub(crate) fn begin(&self, part: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        stream.write_all(part.as_bytes()).expect("it reads");
+        stream
+    }
+
+    /// As Ctrl-C does; whether it ended well.
+    pub(crate) fn stop(mut self) -> bool {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-INT", &id]).status();
+        assert!(sent.expect("kill starts").success());
+        self.child.wait().expect("it ends").success()
+    }
+
     /// A page that has to be there.
     pub(crate) fn page(&self, path: &str) -> String {
         let answer = self.get(path);

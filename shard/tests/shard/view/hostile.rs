@@ -1,5 +1,8 @@
 //! Documents that want to be more than text, and requests that are no person's.
 
+use std::io::Read;
+use std::time::{Duration, Instant};
+
 use lcl_schemas::document::{Document, Image, Place, StoredImage};
 use lcl_schemas::layout::{Layout, PlaceTokens};
 use lcl_schemas::outcome::Outcome;
@@ -346,4 +349,58 @@ fn one_document_becomes_a_file_that_needs_nothing_else() {
     let error = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert_eq!(unknown.status.code(), Some(1), "{error}");
     assert!(error.contains("has no document \"nobody\""), "{error}");
+}
+
+#[test]
+fn a_page_of_a_batch_is_bounded_whatever_the_batch_holds() {
+    let folder = dataset(60);
+    let server = Server::of(&[folder.path()]);
+    let page = server.page("/batches?rows=64&context=8192&slots=1");
+    assert!(page.len() < 4 << 20, "{}", page.len());
+    let images = page.matches("<img ").count();
+    assert!((64..=512).contains(&images), "{images}");
+    let pieces = page.matches("class=\"swatch").count();
+    assert!((1_000..=2_000).contains(&pieces), "{pieces}");
+    assert!(page.contains("more pieces, left out here"));
+    assert!(page.contains("images left out here"));
+}
+
+#[test]
+fn a_dataset_that_has_changed_since_is_said_to_have() {
+    let folder = dataset(12);
+    let server = Server::of(&[folder.path()]);
+    assert_eq!(cards(&server.page("/")).len(), 12);
+    let shard = std::fs::read_dir(folder.path()).expect("a folder");
+    let mut shards = shard
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|end| end == "parquet"));
+    let shard = shards.next().expect("a shard");
+    std::fs::remove_file(shard).expect("it is there");
+    let page = server.page("/");
+    assert!(page.contains("No such file"), "{page}");
+    assert!(!page.contains("has changed since"), "{page}");
+    let latest = folder.path().join("_manifests/latest");
+    std::fs::write(latest, "0".repeat(64)).expect("a plain file");
+    assert!(server.page("/").contains("has changed since it was opened"));
+    let image = server.get("/image?at=0.0&place=1");
+    assert!(image.text().contains("restart what reads it"));
+}
+
+/// Takes the ten seconds that half a request is given.
+#[test]
+fn half_requests_shut_nobody_out_and_do_not_keep_the_server_from_ending() {
+    let folder = dataset(3);
+    let server = Server::of(&[folder.path()]);
+    let half = "GET / HTTP/1.1\r\nhost: localhost\r\nx-half: ";
+    let mut halves: Vec<_> = (0..70).map(|_| server.begin(half)).collect();
+    // Nobody waits for as long as this takes, were they not let go.
+    assert_eq!(cards(&server.page("/")), [0, 1, 2]);
+    let mut rest = Vec::new();
+    let first = halves.swap_remove(0).read_to_end(&mut rest);
+    assert!(rest.is_empty() || first.is_err(), "{rest:?}");
+    let last = server.begin(half);
+    let asked = Instant::now();
+    assert!(server.stop());
+    assert!(asked.elapsed() < Duration::from_secs(8));
+    drop(last);
 }

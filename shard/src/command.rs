@@ -2,6 +2,7 @@
 
 mod diff;
 mod export;
+mod kept;
 mod packing;
 mod progress;
 mod serve;

@@ -7,6 +7,8 @@ use anyhow::Context;
 use clap::Args;
 use lcl_shard::inspect::view;
 
+use super::kept::{Existing, Kept};
+
 /// Write one document as a page that needs nothing else: its images stand in it
 #[derive(Args)]
 pub(crate) struct Show {
@@ -14,7 +16,7 @@ pub(crate) struct Show {
     dataset: PathBuf,
     /// Id of the document
     id: String,
-    /// File to write, in place of standard output
+    /// File to write, in place of standard output; one that is there already stays
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -25,8 +27,10 @@ impl Show {
         match self.out {
             None => Ok(out.write_all(page.as_bytes())?),
             Some(file) => {
-                let failed = || format!("cannot write {}", file.display());
-                std::fs::write(&file, page).with_context(failed)
+                let mut kept = Kept::create(&file, Existing::Stays)?;
+                let written = kept.write_all(page.as_bytes());
+                written.with_context(|| format!("cannot write {}", file.display()))?;
+                kept.keep()
             }
         }
     }

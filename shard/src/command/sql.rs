@@ -1,7 +1,6 @@
 //! `lcl-shard sql`.
 
 mod complete;
-mod kept;
 mod shell;
 
 use std::io::{IsTerminal, Read, Write};
@@ -12,6 +11,7 @@ use clap::error::ErrorKind;
 use lcl_shard::inspect::OnTerminal;
 use lcl_shard::inspect::sql::{self, Format, Given, SqlError, Tables};
 
+use super::kept::{Existing, Kept};
 use super::runtime;
 
 /// Answer SQL queries over datasets: their documents, images, requests, commits and row groups
@@ -108,7 +108,7 @@ impl Sql {
             }
             return Ok(out.flush()?);
         };
-        let mut file = kept::Kept::create(path)?;
+        let mut file = Kept::create(path, Existing::Stays)?;
         for statement in statements {
             runtime.block_on(tables.answer(statement, format, &mut file))?;
         }

@@ -1,14 +1,15 @@
 //! `lcl-shard stats`.
 
-use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use lcl_shard::inspect::stats::{self, Settings, Statistics, page, terminal};
 
+use super::kept::{Existing, Kept};
 use super::progress::Progress;
 use super::show;
 
@@ -70,22 +71,15 @@ impl Stats {
     }
 }
 
-/// A file that is there whole or not at all.
+/// In the place of the page that was there before.
 fn write_page(file: &Path, dataset: &Path, found: &Statistics) -> anyhow::Result<()> {
     let whole = std::path::absolute(dataset)?;
     let name = whole.file_name().unwrap_or(whole.as_os_str());
     let page = page::page(&name.to_string_lossy(), found);
-    let mut scratch = file.as_os_str().to_owned();
-    scratch.push(".part");
-    let write = || {
-        let mut written = File::create(&scratch)?;
-        written.write_all(page.as_bytes())?;
-        written.sync_all()?;
-        std::fs::rename(&scratch, file)
-    };
-    write().map_err(|error: std::io::Error| {
-        anyhow::anyhow!("cannot write {}: {error}", file.display())
-    })
+    let mut kept = Kept::create(file, Existing::IsReplaced)?;
+    let written = kept.write_all(page.as_bytes());
+    written.with_context(|| format!("cannot write {}", file.display()))?;
+    kept.keep()
 }
 
 /// Columns of the terminal; 80 where the answer goes elsewhere.

@@ -20,13 +20,12 @@ const MOST_LETTERS: usize = 4_000;
 /// stack of 2 MiB.
 const MOST_NESTING: usize = 200;
 
-/// Functions whose answers are not larger than what they are asked about, and that need no optimiser (`coalesce` does). Under the names that plans have: `length` is
-/// `character_length` there, `EXTRACT` is `date_part`.
+/// Functions whose answers are not larger than what they are asked about, that take no list times another (`array_has_all`
+/// does), and that need no optimiser (`coalesce` does). Under the names that plans have: `length` is `character_length` there,
+/// `EXTRACT` is `date_part`.
 const FUNCTIONS: &[&str] = &[
     "array_element",
     "array_has",
-    "array_has_all",
-    "array_has_any",
     "array_length",
     "array_max",
     "array_min",

@@ -341,6 +341,11 @@ fn one_document_becomes_a_file_that_needs_nothing_else() {
             .all(|src| src.starts_with("data:image/png;base64,iVBOR"))
     );
     assert_harmless(&page);
+    let to_file = ["--out", file.to_str().expect("plain")];
+    let again = lcl_shard(&[&["show", path(&folder), "document-0004"][..], &to_file].concat());
+    let error = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(error.contains("is there already"), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).expect("it stays"), page);
     let output = lcl_shard(&["show", path(&folder), &hostile().document.id]);
     let page = String::from_utf8(output.stdout).expect("text");
     assert_harmless(&page);

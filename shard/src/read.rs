@@ -15,7 +15,6 @@ use lcl_schemas::dataset::{
     HEADER_FILE, Header, HeaderError, LATEST_MANIFEST, MANIFESTS_DIR, ManifestRow,
     manifest_from_arrow,
 };
-#[cfg(feature = "query")]
 use lcl_schemas::vocabulary::TokenId;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{

@@ -17,9 +17,9 @@ use datafusion::logical_expr::expr_fn::SimpleScalarUDF;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Signature, TypeSignature, Volatility};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
-use url::Url;
 
 use super::dataset::Dataset;
+use crate::inspect::stats::tally;
 
 /// What a person is told of each function.
 pub const FUNCTIONS: [(&str, &str); 5] = [
@@ -92,10 +92,8 @@ fn by_row(
 
 fn host(arrays: &[ArrayRef]) -> Result<ArrayRef> {
     let urls = text_column("host(url)", &arrays[0])?;
-    let hosts = urls.as_string::<i32>().iter().map(|url| {
-        let url = Url::parse(url?).ok()?;
-        url.host_str().map(str::to_owned)
-    });
+    let hosts = urls.as_string::<i32>().iter();
+    let hosts = hosts.map(|url| url.and_then(tally::host));
     Ok(Arc::new(hosts.collect::<StringArray>()))
 }
 

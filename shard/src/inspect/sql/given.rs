@@ -155,7 +155,7 @@ mod tests {
             given("https://me:secret@host/x=y"),
             (None, "https://me@host/x=y".to_owned())
         );
-        assert_eq!(given("file:///tmp/a"), (None, "/tmp/a".to_owned()));
+        assert_eq!(given("file:///data/a"), (None, "/data/a".to_owned()));
     }
 
     #[test]

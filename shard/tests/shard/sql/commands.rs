@@ -113,7 +113,7 @@ fn nothing_is_written_whatever_is_asked() {
     for statement in [
         "COPY documents TO 'dataset://public/public/x.parquet' STORED AS PARQUET",
         "CREATE TABLE t AS SELECT 1",
-        "CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION '/tmp'",
+        "CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION '/data'",
         "INSERT INTO documents SELECT * FROM documents",
         "DROP TABLE documents",
         "SET datafusion.execution.batch_size = 1",

@@ -7,6 +7,7 @@
 
 mod colour;
 mod decode;
+mod encode;
 mod hash;
 mod resize;
 
@@ -26,7 +27,7 @@ pub struct Images {
     limits: Decode,
     rules: Rules,
     image_size: u32,
-    quality: u8,
+    encoder: encode::Encoder,
     scaled: lcl_schemas::jpeg::Decoder,
     resizer: fast_image_resize::Resizer,
     hasher: hash::Perceptual,
@@ -39,7 +40,7 @@ impl Images {
             limits: config.decode.clone(),
             rules: config.resolved_rules(),
             image_size: config.image_size,
-            quality: config.jpeg_quality,
+            encoder: encode::Encoder::new(config.jpeg_quality),
             scaled: lcl_schemas::jpeg::Decoder::default(),
             resizer: fast_image_resize::Resizer::new(),
             hasher: hash::Perceptual::new(),
@@ -78,7 +79,7 @@ impl Images {
         let (width, height) = small.dimensions();
         let bytes = match keeps {
             true => bytes,
-            false => stages.time(Stage::Encode, || encode(&small, self.quality))?,
+            false => stages.time(Stage::Encode, || self.encoder.encode(&small))?,
         };
         Ok(StoredImage {
             sha256,
@@ -122,25 +123,6 @@ fn check_size(width: u32, height: u32, rules: &Rules) -> Result<(), Outcome> {
         return Err(Outcome::Aspect);
     }
     Ok(())
-}
-
-fn encode(picture: &image::RgbImage, quality: u8) -> Result<Vec<u8>, Outcome> {
-    let (width, height) = picture.dimensions();
-    // JPEG counts a side in 16 bits: a strip that stays longer than that has no stored form.
-    let side = |pixels| u16::try_from(pixels).map_err(|_| Outcome::Unsupported);
-    let mut bytes = Vec::with_capacity(picture.len() / 4);
-    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, quality);
-    // As nearly all photographs are: colour at full detail takes twice the time and half again the bytes.
-    encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_2);
-    encoder
-        .encode(
-            picture,
-            side(width)?,
-            side(height)?,
-            jpeg_encoder::ColorType::Rgb,
-        )
-        .expect("memory takes any bytes, and both sides are in range and not 0");
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -191,6 +173,23 @@ mod tests {
         assert_eq!((large.original_width, large.original_height), (1000, 512));
         let small = store(&bytes_of(gradient(100, 40), ImageFormat::Png)).expect("a picture");
         assert_eq!((small.width, small.height), (100, 40));
+    }
+
+    /// 1000×700 is decoded at three eighths, to 375×263 pixels of which the last line is half one.
+    #[test]
+    fn a_picture_decoded_at_a_fraction_comes_out_as_the_whole_would() {
+        let picture = gradient(1000, 700);
+        let whole = store(&bytes_of(picture.clone(), ImageFormat::Png)).expect("a picture");
+        let fraction = store(&bytes_of(picture, ImageFormat::Jpeg)).expect("a picture");
+        assert_eq!((whole.width, whole.height), (366, 256));
+        assert_eq!((fraction.width, fraction.height), (366, 256));
+        let pixels = |stored: &StoredImage| {
+            let decoded = image::load_from_memory(&stored.bytes);
+            decoded.expect("a JPEG").into_rgb8().into_raw()
+        };
+        let (whole, fraction) = (pixels(&whole), pixels(&fraction));
+        let apart = whole.iter().zip(&fraction).map(|(a, b)| a.abs_diff(*b));
+        assert!(apart.max() < Some(8), "levels of 255");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Large JPEGs to small pictures: decoded at a half, a quarter or an eighth of their size.
+//! Large JPEGs to small pictures: decoded at a half, three eighths, a quarter or an eighth of their size.
 //!
 //! Cropping to 224 pixels needs nothing of a 1280×960 picture's fine detail. Here only the coefficients of the size
 //! asked for are transformed, and the others are not even decoded: several of their codes are passed over at one look. A
@@ -17,32 +17,40 @@ pub use facts::{Facts, facts};
 use headers::Component;
 pub use headers::Headers;
 use huffman::{Bits, Spec, Table, ZIGZAG};
-use inverse::{Bases, Coefficients, Inverse, inverse};
+use inverse::{Block, Inverse, inverse};
 
-/// How much smaller.
+/// How much smaller: pixels for every eight, along both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shrink {
-    /// To a half of both sides.
-    Half = 2,
-    /// To a quarter of both sides.
-    Quarter = 4,
     /// To an eighth of both sides.
-    Eighth = 8,
+    Eighth = 1,
+    /// To a quarter.
+    Quarter = 2,
+    /// To three eighths.
+    ThreeEighths = 3,
+    /// To a half.
+    Half = 4,
 }
 
 impl Shrink {
+    /// From the smallest on.
+    pub const ALL: [Self; 4] = [Self::Eighth, Self::Quarter, Self::ThreeEighths, Self::Half];
+
     /// The most that leaves a window of so many pixels no smaller than `edge`.
     pub fn to(window: f64, edge: usize) -> Option<Self> {
-        [Self::Eighth, Self::Quarter, Self::Half]
-            .into_iter()
-            .find(|shrink| window >= (edge * *shrink as usize) as f64)
+        let fits = |shrink: &Self| window * shrink.ratio() >= edge as f64;
+        Self::ALL.into_iter().find(fits)
+    }
+
+    /// Of a side of the small picture to the whole one's, but for the last pixel, which may stand for less.
+    pub fn ratio(self) -> f64 {
+        f64::from(self as u32) / 8.0
     }
 }
 
 /// Decodes one after the other, keeping its buffers, and its tables where files have the same.
 #[derive(Default)]
 pub struct Decoder {
-    bases: Bases,
     tables: [[Option<Table>; 4]; 2],
     /// The scan without stuffing, and where its segments end.
     bytes: Vec<u8>,
@@ -93,7 +101,7 @@ impl Decoder {
         for (tables, specs) in self.tables.iter_mut().zip(&headers.huffman) {
             keep_tables(tables, specs)?;
         }
-        let edge = 8 / shrink as usize;
+        let edge = shrink as usize;
         let mut channels = channels(&self.tables, headers, edge)?;
         let shape = Shape {
             mcus,
@@ -101,8 +109,8 @@ impl Decoder {
             lines: down * edge,
             restart: headers.restart,
         };
-        let width = width.div_ceil(shrink as usize);
-        let height = height.div_ceil(shrink as usize);
+        let width = (width * edge).div_ceil(8);
+        let height = (height * edge).div_ceil(8);
         self.planes
             .iter_mut()
             .for_each(|plane| plane.resize(shape.line * shape.lines, 128));
@@ -114,7 +122,7 @@ impl Decoder {
         self.pixels.resize(3 * width * height, 0);
         let mut segments = Segments::new(&self.bytes, &self.ends);
         for lines in self.pixels.chunks_mut(3 * width * shape.lines) {
-            shape.line_of_mcus(&self.bases, &mut channels, &mut segments, &mut self.planes)?;
+            shape.line_of_mcus(&mut channels, &mut segments, &mut self.planes)?;
             for (y, pixels) in lines.chunks_exact_mut(3 * width).enumerate() {
                 let from = y * shape.line..y * shape.line + width;
                 rgb(
@@ -143,29 +151,39 @@ struct Shape {
 impl Shape {
     fn line_of_mcus(
         &self,
-        bases: &Bases,
         channels: &mut [Channel],
         segments: &mut Segments,
         planes: &mut [Vec<u8>; 3],
     ) -> Option<()> {
+        let blocks = channels
+            .iter()
+            .map(|channel| channel.blocks.0 * channel.blocks.1);
+        // All of an MCU's are decoded before the first is transformed: that reads several coefficients at once, which waits
+        // where they were written one by one just before.
+        let mut coded = vec![Block::default(); blocks.sum()];
         for mcu in 0..self.mcus.0 {
             if self.restart > 0 && segments.mcus == self.restart {
                 segments.next()?;
                 channels.iter_mut().for_each(|channel| channel.before = 0);
             }
             segments.mcus += 1;
-            for (channel, plane) in channels.iter_mut().zip(planes.iter_mut()) {
+            let mut bits = segments.bits;
+            let mut blocks = coded.iter_mut();
+            for channel in channels.iter_mut() {
+                for block in blocks.by_ref().take(channel.blocks.0 * channel.blocks.1) {
+                    channel.block(&mut bits, block)?;
+                }
+            }
+            segments.bits = bits;
+            let mut blocks = coded.iter();
+            for (channel, plane) in channels.iter().zip(planes.iter_mut()) {
                 let (across, down) = (channel.pixels.0, channel.pixels.1);
                 let left = mcu * channel.blocks.0 * across;
                 for y in 0..channel.blocks.1 {
-                    for x in 0..channel.blocks.0 {
+                    for (x, block) in blocks.by_ref().take(channel.blocks.0).enumerate() {
                         let corner = y * down * self.line + left + x * across;
-                        channel.block(
-                            &mut segments.bits,
-                            bases,
-                            &mut plane[corner..],
-                            self.line,
-                        )?;
+                        let plane = &mut plane[corner..];
+                        (channel.inverse)(block, channel.quantization, plane, self.line);
                     }
                 }
             }
@@ -176,23 +194,14 @@ impl Shape {
 
 impl Channel<'_> {
     #[inline]
-    fn block(
-        &mut self,
-        bits: &mut Bits,
-        bases: &Bases,
-        pixels: &mut [u8],
-        line: usize,
-    ) -> Option<()> {
-        let mut own = *bits;
+    fn block(&mut self, bits: &mut Bits, block: &mut Block) -> Option<()> {
         // A sum of differences that is beyond all pictures stays a number.
-        self.before = self.before.wrapping_add(self.first.difference(&mut own)?);
-        let mut coefficients = Coefficients::new(self.before as f32 * self.quantization[0]);
-        self.others.coefficients(&mut own, self.last, |at, value| {
-            let place = usize::from(ZIGZAG[at]);
-            coefficients.set(place, value as f32 * self.quantization[place]);
-        })?;
-        *bits = own;
-        (self.inverse)(bases, &coefficients, pixels, line);
+        self.before = self.before.wrapping_add(self.first.difference(bits)?);
+        block.coefficients[..64].fill(0);
+        block.coefficients[0] = self.before.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+        block.last = self
+            .others
+            .coefficients(bits, self.last, &mut block.coefficients)?;
         Some(())
     }
 }
@@ -332,7 +341,6 @@ mod tests {
 
     use super::*;
 
-    const SHRINKS: [Shrink; 3] = [Shrink::Half, Shrink::Quarter, Shrink::Eighth];
     const SAMPLINGS: [SamplingFactor; 4] = [
         SamplingFactor::F_1_1,
         SamplingFactor::F_2_1,
@@ -370,26 +378,37 @@ mod tests {
         jpeg
     }
 
-    /// The whole picture by another decoder, and each square of so many pixels averaged.
-    fn averaged(jpeg: &[u8], by: usize) -> Vec<f64> {
+    /// Pixels of a line of so many that pixel `at` of the small one stands for, and how much of each.
+    fn parts(at: usize, n: usize, length: usize) -> Vec<(usize, f64)> {
+        let (begin, end) = (at as f64 * 8.0 / n as f64, (at + 1) as f64 * 8.0 / n as f64);
+        let part = |whole: usize| (end.min(whole as f64 + 1.0) - begin.max(whole as f64)).max(0.0);
+        (0..length)
+            .map(|whole| (whole, part(whole)))
+            .filter(|(_, part)| *part > 0.0)
+            .collect()
+    }
+
+    /// The whole picture by another decoder, averaged.
+    fn averaged(jpeg: &[u8], shrink: Shrink) -> Vec<f64> {
         let whole = image::load_from_memory(jpeg).expect("valid").into_rgb8();
         let (width, height) = (whole.width() as usize, whole.height() as usize);
+        let n = shrink as usize;
         let mut averages = Vec::new();
-        for (y, x) in
-            (0..height.div_ceil(by)).flat_map(|y| (0..width.div_ceil(by)).map(move |x| (y, x)))
-        {
-            let (down, across) = (
-                y * by..height.min(y * by + by),
-                x * by..width.min(x * by + by),
-            );
-            for channel in 0..3 {
-                let values = down
-                    .clone()
-                    .flat_map(|y| across.clone().map(move |x| (x, y)));
-                let sum: f64 = values
-                    .map(|(x, y)| f64::from(whole.get_pixel(x as u32, y as u32).0[channel]))
-                    .sum();
-                averages.push(sum / (down.len() * across.len()) as f64);
+        for y in 0..(height * n).div_ceil(8) {
+            let down = parts(y, n, height);
+            for x in 0..(width * n).div_ceil(8) {
+                let across = parts(x, n, width);
+                let of = |parts: &[(usize, f64)]| parts.iter().map(|(_, part)| part).sum::<f64>();
+                for channel in 0..3 {
+                    let mut sum = 0.0;
+                    for (y, height) in &down {
+                        for (x, width) in &across {
+                            let level = whole.get_pixel(*x as u32, *y as u32).0[channel];
+                            sum += width * height * f64::from(level);
+                        }
+                    }
+                    averages.push(sum / (of(&down) * of(&across)));
+                }
             }
         }
         averages
@@ -398,9 +417,9 @@ mod tests {
     fn check(jpeg: &[u8], what: &str) {
         let headers = Headers::read(jpeg).expect(what);
         let mut decoder = Decoder::default();
-        for shrink in SHRINKS {
+        for shrink in Shrink::ALL {
             let small = decoder.decode(&headers, shrink).expect(what);
-            let expected = averaged(jpeg, shrink as usize);
+            let expected = averaged(jpeg, shrink);
             assert_eq!(small.pixels.len(), expected.len(), "{what}, {shrink:?}");
             let apart = small
                 .pixels
@@ -439,7 +458,7 @@ mod tests {
             .encode(&[90; 3 * 64 * 48], 64, 48, ColorType::Rgb)
             .expect("in memory");
         let headers = Headers::read(&jpeg).expect("baseline");
-        for shrink in SHRINKS {
+        for shrink in Shrink::ALL {
             let mut decoder = Decoder::default();
             let small = decoder.decode(&headers, shrink).expect("valid");
             assert!(small.pixels.iter().all(|level| *level == 90), "{shrink:?}");
@@ -447,7 +466,7 @@ mod tests {
     }
 
     /// The bits of a picture that is all detail reach every entry of the tables; were one lost, all that follows would be
-    /// wrong. A block's first coefficient is its mean, exactly, where nothing is clipped.
+    /// wrong. A block's mean is its first coefficient, at any size, where nothing is clipped.
     #[test]
     fn what_is_passed_over_is_passed_over_exactly() {
         let mut state = 7u64;
@@ -466,11 +485,21 @@ mod tests {
                 .encode(&noise, 200, 152, ColorType::Luma)
                 .expect("in memory");
             let headers = Headers::read(&jpeg).expect("baseline");
-            let mut decoder = Decoder::default();
-            let small = decoder.decode(&headers, Shrink::Eighth).expect("valid");
-            for (level, mean) in small.pixels.iter().zip(averaged(&jpeg, 8)) {
-                let apart = (f64::from(*level) - mean).abs();
-                assert!(apart < 1.2, "quality {quality}: {level} for {mean}");
+            for shrink in Shrink::ALL {
+                let mut decoder = Decoder::default();
+                let small = decoder.decode(&headers, shrink).expect("valid");
+                let n = shrink as usize;
+                for (block, mean) in averaged(&jpeg, Shrink::Eighth)
+                    .iter()
+                    .step_by(3)
+                    .enumerate()
+                {
+                    let (left, top) = (block % 25 * n, block / 25 * n);
+                    let lines = (top..top + n).flat_map(|y| (left..left + n).map(move |x| (x, y)));
+                    let levels = lines.map(|(x, y)| f64::from(small.pixels[3 * (y * 25 * n + x)]));
+                    let apart = (levels.sum::<f64>() / (n * n) as f64 - mean).abs();
+                    assert!(apart < 1.2, "quality {quality}, {shrink:?}: {apart}");
+                }
             }
         }
     }
@@ -527,10 +556,10 @@ mod tests {
                 jpeg[at] = value;
             }
             if let Some(headers) = Headers::read(&jpeg) {
-                for shrink in SHRINKS {
+                for shrink in Shrink::ALL {
                     if let Some(small) = Decoder::default().decode(&headers, shrink) {
-                        let by = shrink as u32;
-                        let size = headers.width.div_ceil(by) * headers.height.div_ceil(by) * 3;
+                        let side = |side: u32| (side * shrink as u32).div_ceil(8);
+                        let size = 3 * side(headers.width) * side(headers.height);
                         prop_assert_eq!(small.pixels.len(), size as usize);
                     }
                 }

@@ -66,7 +66,7 @@ impl Squares {
         self.square(encoded, edge, center, square)
     }
 
-    /// Bicubic and antialiased; from a large JPEG by way of a half, quarter or eighth that is no smaller than the square.
+    /// Bicubic and antialiased; from a large JPEG by way of as small a decoding as is not smaller than the square.
     fn square(
         &mut self,
         encoded: &[u8],
@@ -129,12 +129,12 @@ fn resize(
 
 impl Window {
     fn shrunk(self, shrink: Shrink) -> Self {
-        let by = f64::from(shrink as u32);
+        let ratio = shrink.ratio();
         Self {
-            left: self.left / by,
-            top: self.top / by,
-            width: self.width / by,
-            height: self.height / by,
+            left: self.left * ratio,
+            top: self.top * ratio,
+            width: self.width * ratio,
+            height: self.height * ratio,
         }
     }
 }

@@ -13,10 +13,7 @@ use crate::config::Decode;
 
 /// A decoded picture, and what is still to be done to it.
 pub(super) struct Picture {
-    /// All of its pixels, or fewer: of a large JPEG a half, a quarter or an eighth along each side.
-    pub(super) pixels: DynamicImage,
-    /// As stored in the file.
-    size: (u32, u32),
+    pub(super) pixels: Pixels,
     pub(super) orientation: Orientation,
     /// Set where the pixels are not sRGB.
     pub(super) profile: Option<ColorProfile>,
@@ -24,10 +21,19 @@ pub(super) struct Picture {
     pub(super) plain_jpeg: bool,
 }
 
+/// All of a picture's pixels, or of a large JPEG's a fraction along each side.
+pub(super) struct Pixels {
+    pub(super) decoded: DynamicImage,
+    /// As stored in the file.
+    pub(super) size: (u32, u32),
+    /// Of a side of `decoded` to the file's, but for the last pixel, which may stand for less.
+    pub(super) ratio: f64,
+}
+
 impl Picture {
     /// Width and height once it is turned upright.
     pub(super) fn upright_size(&self) -> (u32, u32) {
-        let (width, height) = self.size;
+        let (width, height) = self.pixels.size;
         match self.orientation {
             Orientation::Rotate90
             | Orientation::Rotate270
@@ -68,27 +74,33 @@ pub(super) fn decode(
         ImageFormat::Jpeg => shrunk(bytes, edge, scaled),
         _ => None,
     };
-    let pixels = match smaller {
+    let (decoded, ratio) = match smaller {
         Some(smaller) => smaller,
-        None => DynamicImage::from_decoder(decoder).map_err(|error| outcome(&error))?,
+        None => {
+            let whole = DynamicImage::from_decoder(decoder);
+            (whole.map_err(|error| outcome(&error))?, 1.0)
+        }
     };
     Ok(Picture {
-        size: (width, height),
+        pixels: Pixels {
+            decoded,
+            size: (width, height),
+            ratio,
+        },
         profile: profile.and_then(|icc| colour::foreign(&icc)),
         plain_jpeg: facts.is_some_and(|facts| matches!(facts.components, 1 | 3)),
-        pixels,
         orientation,
     })
 }
 
 /// A large JPEG at a fraction of its size, where it is baseline, as nearly all are.
-fn shrunk(bytes: &[u8], edge: u32, scaled: &mut Decoder) -> Option<DynamicImage> {
+fn shrunk(bytes: &[u8], edge: u32, scaled: &mut Decoder) -> Option<(DynamicImage, f64)> {
     let headers = Headers::read(bytes)?;
     let short = headers.width.min(headers.height);
     let shrink = Shrink::to(f64::from(short), edge as usize)?;
     let small = scaled.decode(&headers, shrink)?;
     let pixels = RgbImage::from_raw(small.width, small.height, small.pixels.to_vec())?;
-    Some(DynamicImage::ImageRgb8(pixels))
+    Some((DynamicImage::ImageRgb8(pixels), shrink.ratio()))
 }
 
 fn allowed(limits: &Decode) -> Limits {

@@ -7,17 +7,19 @@ use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
 use lcl_schemas::outcome::Outcome;
 
+use super::decode::Pixels;
+
 /// The picture over white, its short side reduced to `size`, never enlarged.
 pub(super) fn shrink(
     resizer: &mut Resizer,
-    picture: DynamicImage,
+    pixels: Pixels,
     size: u32,
 ) -> Result<RgbImage, Outcome> {
-    let full = over_white(picture);
-    let (width, height) = full.dimensions();
+    let decoded = over_white(pixels.decoded);
+    let (width, height) = pixels.size;
     let short = width.min(height);
     if short <= size {
-        return Ok(full);
+        return Ok(decoded);
     }
     let scaled = |side: u32| {
         let exact = (u64::from(side) * u64::from(size) + u64::from(short) / 2) / u64::from(short);
@@ -26,11 +28,16 @@ pub(super) fn shrink(
     let (to_width, to_height) = (scaled(width), scaled(height));
     let mut reduced = RgbImage::new(to_width, to_height);
     // By pixel type: the untyped call compiles the kernels of all sixteen into this crate.
-    let from = TypedImageRef::<U8x3>::from_buffer(width, height, full.as_raw())
-        .expect("an RGB image has three bytes a pixel");
+    let from =
+        TypedImageRef::<U8x3>::from_buffer(decoded.width(), decoded.height(), decoded.as_raw())
+            .expect("an RGB image has three bytes a pixel");
     let mut to = TypedImage::<U8x3>::from_buffer(to_width, to_height, &mut reduced)
         .expect("an RGB image has three bytes a pixel");
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+    // A last pixel that stands for less than the others lies partly outside.
+    let inside = |side: u32| f64::from(side) * pixels.ratio;
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
+        .crop(0.0, 0.0, inside(width), inside(height));
     resizer
         .resize_typed(&from, &mut to, &options)
         .map_err(|_| Outcome::Corrupt)?;

@@ -92,7 +92,7 @@ pub(super) fn make(encoded: &[u8], size: Size) -> Result<Bytes, String> {
     Ok(jpeg.into())
 }
 
-/// A large JPEG by way of a half, a quarter or an eighth.
+/// A large JPEG at a fraction of its size.
 fn smaller(encoded: &[u8], edge: u32) -> Option<DynamicImage> {
     let headers = Headers::read(encoded)?;
     let longer = headers.width.max(headers.height);

@@ -1,12 +1,13 @@
-//! A crawl: pages from seeds on, breadth first, a batch at a time, each batch to an archive in the dataset.
+//! A crawl: pages from seeds on, breadth first at every site, in batches, each batch to an archive in the dataset.
 //!
 //! ```text
-//! seeds, sitemaps ─► frontier ─► batch ─► manners, fetch ─► _crawl/<seeds>/<n>.warc.gz, then <n>.json
-//!                       ▲                     └─ links ─┘
+//! seeds, sitemaps ─► frontier ─► batches ─► manners, fetch ─► in order: _crawl/<seeds>/<n>.warc.gz, then <n>.json
+//!                       ▲                                       └─ links ─┘
 //! ```
-//! The frontier is what the journals of all batches say: a crawl that was killed asks at most one batch again. Within a
-//! batch order is the frontier's, whatever the network did; so the same answers give the same archives. What fails for
-//! reasons that may pass is asked again later, and once more in the next run.
+//! A few batches are under way at a time, so that a slow page holds up no others; what one brings goes to the frontier when
+//! those before it have. The frontier is what the journals of all batches say, and when: order is its own, whatever the
+//! network did, so the same answers give the same archives, and a crawl that was killed asks again what was under way, and
+//! nothing else. What fails for reasons that may pass is asked again later, and once more in the next run.
 
 mod address;
 mod archive;
@@ -14,7 +15,7 @@ mod earlier;
 mod frontier;
 mod sitemap;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ use lcl_schemas::write::durable;
 use reqwest::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use url::Url;
 
 use crate::config::{Config, ProgressMode};
@@ -46,10 +47,12 @@ use frontier::{Frontier, Target};
 const FOLDER: &str = "_crawl";
 /// Who is at work there.
 const LOCK_FILE: &str = "_lock";
-/// Pages in a batch at most: what is asked again after a kill, and held, compressed, until all have come.
+/// Pages in a batch at most: what is held, compressed, until all have come.
 const BATCH: usize = 64;
-/// Pages of one domain in a batch at most, so that a slow one holds up others for a while only.
+/// Pages of one domain in a batch at most.
 const PER_DOMAIN: usize = 32;
+/// Batches under way at a time: 256 pages are what is asked again after a kill.
+const AHEAD: usize = 4;
 /// How often a page is asked for in one run.
 const TRIES: u32 = 3;
 /// Links taken from one page.
@@ -108,9 +111,26 @@ pub(crate) struct Crawled {
 /// What became of a batch. Its archive is there before it is.
 #[derive(Debug, Serialize, Deserialize)]
 struct Journal {
+    /// How many batches' links the frontier had when this one was taken from it; where it is not said, those of all before.
+    #[serde(default = "all")]
+    after: usize,
     asked: Vec<Asked>,
     /// New ones, in the order of the pages that they stand on.
     links: Vec<Target>,
+}
+
+fn all() -> usize {
+    usize::MAX
+}
+
+/// A batch that was taken from the frontier, and whose links it does not have yet.
+enum UnderWay {
+    /// An earlier run's.
+    Known(Journal),
+    Asked {
+        after: usize,
+        pages: JoinHandle<Vec<Had>>,
+    },
 }
 
 /// One page that was asked for.
@@ -152,8 +172,8 @@ pub(crate) fn run(config: &Config) -> Result<Crawled, CrawlError> {
     let mut crawl = Crawl {
         frontier: Frontier::new(&config.crawl, &seeds),
         crawled: Crawled::default(),
-        given_up: Vec::new(),
         opted_out: Arc::new(List::of_dataset(&config.out)?),
+        under_way: VecDeque::new(),
         folder,
     };
     crawl.restore()?;
@@ -207,34 +227,50 @@ fn may_pass(outcome: &Outcome) -> bool {
     )
 }
 
+/// Whose batch it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Run {
+    Earlier,
+    This,
+}
+
 struct Crawl {
     folder: PathBuf,
     frontier: Frontier,
+    /// The first is the next whose links the frontier gets.
+    under_way: VecDeque<UnderWay>,
     crawled: Crawled,
-    /// Asked for in vain as often as a run does.
-    given_up: Vec<(Target, Outcome)>,
     /// Neither asked for nor archived.
     opted_out: Arc<List>,
 }
 
 impl Crawl {
-    /// What earlier runs did. What they gave up is asked for again.
+    /// What earlier runs did, in their order.
     fn restore(&mut self) -> Result<(), CrawlError> {
         loop {
-            let path = self.path("json");
-            match Journal::read(&path) {
-                Ok(journal) => self.note(journal),
+            let path = self.path(self.crawled.batches + self.under_way.len(), "json");
+            let journal = match Journal::read(&path) {
+                Ok(journal) => journal,
                 Err(CrawlError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                    break;
+                    return Ok(());
                 }
                 Err(error) => return Err(error),
+            };
+            while self.crawled.batches < journal.after {
+                match self.under_way.pop_front() {
+                    Some(UnderWay::Known(before)) => self.note(before, Run::Earlier),
+                    _ => break,
+                }
             }
+            if journal.asked.is_empty() {
+                // What sitemaps list, before anything was asked for.
+                self.note(journal, Run::Earlier);
+                continue;
+            }
+            let asked = journal.asked.iter().map(|asked| &asked.target.url);
+            self.frontier.took(asked);
+            self.under_way.push_back(UnderWay::Known(journal));
         }
-        for (target, outcome) in std::mem::take(&mut self.given_up) {
-            self.count(outcome, -1);
-            self.frontier.add_again(Target { tries: 0, ..target });
-        }
-        Ok(())
     }
 
     async fn go_on(&mut self, config: &Config, seeds: &[Url]) -> Result<(), CrawlError> {
@@ -245,20 +281,21 @@ impl Crawl {
         let mut config = config.clone();
         let delay = &mut config.fetch.min_delay_s;
         *delay = delay.max(config.crawl.delay_s);
-        // Every page of a batch waits for the pages of its domain before it.
-        let longest = PER_DOMAIN as f64 * config.fetch.max_crawl_delay_s;
+        // Every page waits for the pages of its domain before it.
+        let longest = (AHEAD * PER_DOMAIN) as f64 * config.fetch.max_crawl_delay_s;
         config.fetch.max_turn_wait_s = config.fetch.max_turn_wait_s.max(longest);
         let limits = Arc::new(Limits::new(config.flow.images, config.flow.image_bytes));
         let web = Arc::new(Web::new(&config, limits)?);
         let since = config.since.as_deref();
         let earlier = since.map_or_else(|| Ok(Earlier::default()), Earlier::open)?;
         let reading = Arc::new(Reading::new(&config, earlier, self.opted_out.clone()));
-        if config.crawl.sitemaps && self.crawled.batches == 0 {
+        if config.crawl.sitemaps && self.crawled.batches == 0 && self.under_way.is_empty() {
             let listed = sitemap::pages(&web, seeds, config.crawl.pages).await;
             let links = listed
                 .into_iter()
                 .filter(|target| self.frontier.within(&target.url));
             let journal = Journal {
+                after: 0,
                 asked: Vec::new(),
                 links: links.collect(),
             };
@@ -272,26 +309,35 @@ impl Crawl {
                 .pages_waiting
                 .store(waiting as u64, Ordering::Relaxed);
             counts.sites_slowed.store(slowed as u64, Ordering::Relaxed);
-            let batch = self.frontier.batch(BATCH, PER_DOMAIN);
-            if batch.is_empty() {
-                return Ok(());
+            while self.under_way.len() < AHEAD {
+                let batch = self.frontier.take(BATCH, PER_DOMAIN);
+                if batch.is_empty() {
+                    break;
+                }
+                let (web, reading) = (web.clone(), reading.clone());
+                self.under_way.push_back(UnderWay::Asked {
+                    after: self.crawled.batches,
+                    pages: tokio::spawn(ask(web, reading, batch, config.fetch.rest_s)),
+                });
             }
-            if batch.iter().all(|target| target.tries > 0) {
-                // Nothing else is left to do meanwhile.
-                let rest = Duration::from_secs_f64(config.fetch.rest_s);
-                tokio::time::sleep(rest).await;
+            match self.under_way.pop_front() {
+                None => return Ok(()),
+                Some(UnderWay::Known(journal)) => self.note(journal, Run::Earlier),
+                Some(UnderWay::Asked { after, pages }) => {
+                    let had = pages.await.expect("panics are caught within");
+                    let (journal, archive) = self.settle(after, had);
+                    self.keep(journal, &archive)?;
+                    self.show(config.progress, begun, web.slowed_down());
+                }
             }
-            let had = ask(&web, &reading, batch).await;
-            let (journal, archive) = self.settle(had);
-            self.keep(journal, &archive)?;
-            self.show(config.progress, begun, web.slowed_down());
         }
     }
 
     /// Orders what came, and finds what is new among its links.
-    fn settle(&mut self, had: Vec<Had>) -> (Journal, Vec<u8>) {
+    fn settle(&mut self, after: usize, had: Vec<Had>) -> (Journal, Vec<u8>) {
         let mut archive = archive::head();
         let mut journal = Journal {
+            after,
             asked: Vec::new(),
             links: Vec::new(),
         };
@@ -330,13 +376,12 @@ impl Crawl {
         self.write("warc.gz", archive)?;
         let json = serde_json::to_vec(&journal).expect("names and numbers");
         self.write("json", &json)?;
-        self.note(journal);
+        self.note(journal, Run::This);
         Ok(())
     }
 
-    fn note(&mut self, journal: Journal) {
-        let asked = journal.asked.iter().map(|asked| &asked.target.url);
-        self.frontier.asked(asked);
+    /// Gives the frontier what a batch brought.
+    fn note(&mut self, journal: Journal, of: Run) {
         self.frontier.add_new(journal.links);
         for asked in journal.asked {
             if let Some(arrived) = asked.arrived() {
@@ -349,37 +394,29 @@ impl Crawl {
                     tries,
                     ..asked.target
                 });
-                continue;
-            }
-            self.count(asked.outcome.clone(), 1);
-            if again {
-                self.given_up.push((asked.target, asked.outcome));
+            } else if again && of == Run::Earlier {
+                // That run gave it up.
+                self.frontier.add_again(Target {
+                    tries: 0,
+                    ..asked.target
+                });
+            } else {
+                *self.crawled.pages.entry(asked.outcome).or_default() += 1;
             }
         }
         self.crawled.batches += 1;
     }
 
-    fn count(&mut self, outcome: Outcome, by: i64) {
-        let count = self.crawled.pages.entry(outcome.clone()).or_default();
-        *count = count.saturating_add_signed(by);
-        if *count == 0 {
-            self.crawled.pages.remove(&outcome);
-        }
+    fn path(&self, batch: usize, ending: &str) -> PathBuf {
+        self.folder.join(name(batch, ending))
     }
 
     /// Of the next batch.
-    fn path(&self, ending: &str) -> PathBuf {
-        self.folder.join(self.name(ending))
-    }
-
-    fn name(&self, ending: &str) -> String {
-        format!("{:06}.{ending}", self.crawled.batches)
-    }
-
     fn write(&self, ending: &str, bytes: &[u8]) -> Result<(), CrawlError> {
-        let written = durable::replace(&self.folder, &self.name(ending), bytes);
+        let batch = self.crawled.batches;
+        let written = durable::replace(&self.folder, &name(batch, ending), bytes);
         written.map_err(|source| CrawlError::Io {
-            path: self.path(ending),
+            path: self.path(batch, ending),
             source,
         })
     }
@@ -426,7 +463,11 @@ impl Asked {
 }
 
 /// Asks for a batch's pages, all at once: each waits for its domain. In the batch's order.
-async fn ask(web: &Arc<Web>, reading: &Arc<Reading>, batch: Vec<Target>) -> Vec<Had> {
+async fn ask(web: Arc<Web>, reading: Arc<Reading>, batch: Vec<Target>, rest_s: f64) -> Vec<Had> {
+    if batch.iter().all(|target| target.tries > 0) {
+        // Nothing else is left to do meanwhile.
+        tokio::time::sleep(Duration::from_secs_f64(rest_s)).await;
+    }
     let mut asked = JoinSet::new();
     for (index, target) in batch.into_iter().enumerate() {
         let (web, reading) = (web.clone(), reading.clone());
@@ -599,10 +640,14 @@ impl Reading {
     }
 }
 
+fn name(batch: usize, ending: &str) -> String {
+    format!("{batch:06}.{ending}")
+}
+
 /// Archives of the crawl that `config` says, in order: those whose batches are journalled.
 pub(crate) fn archives(config: &Config) -> Vec<PathBuf> {
     let folder = folder(config);
-    let numbers = (0..).map(|number: usize| folder.join(format!("{number:06}.json")));
+    let numbers = (0..).map(|batch| folder.join(name(batch, "json")));
     numbers
         .take_while(|journal| journal.exists())
         .map(|journal| journal.with_extension("warc.gz"))

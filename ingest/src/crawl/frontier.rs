@@ -1,6 +1,7 @@
 //! What is still to be asked, and what is known already.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -35,15 +36,29 @@ pub(crate) struct Target {
     pub(crate) tries: u32,
 }
 
-/// Pages to ask for, in the order in which they were found.
+/// Pages to ask for: of each domain in the order in which they were found, and the domains in turn, so that a site of many
+/// pages holds up no others.
 pub(crate) struct Frontier {
-    queue: VecDeque<(Hash, Target)>,
+    domains: HashMap<Arc<str>, VecDeque<Waiting>>,
+    /// Those of `domains`, each once: the next in turn first.
+    turns: VecDeque<Arc<str>>,
+    /// Pages in `domains`.
+    waiting: usize,
+    /// Pages deeper than this run goes.
+    deeper: usize,
     /// Of all addresses that were ever in the queue.
     seen: HashSet<Hash>,
     bounds: Bounds,
     depth: u32,
     /// How many more may be asked for.
     left: u64,
+}
+
+/// A target of which there may be a million.
+struct Waiting {
+    url: Box<str>,
+    depth: u32,
+    tries: u32,
 }
 
 /// Stands for an address: 16 bytes, not 100.
@@ -69,7 +84,10 @@ impl Frontier {
             Scope::Web => Bounds::Anywhere,
         };
         let mut frontier = Self {
-            queue: VecDeque::new(),
+            domains: HashMap::new(),
+            turns: VecDeque::new(),
+            waiting: 0,
+            deeper: 0,
             seen: HashSet::new(),
             bounds,
             depth: crawl.depth,
@@ -83,9 +101,8 @@ impl Frontier {
     /// Puts in what was not there before.
     pub(crate) fn add(&mut self, targets: impl IntoIterator<Item = Target>) {
         for target in targets {
-            let hash = hash(&target.url);
-            if self.within(&target.url) && self.seen.insert(hash) {
-                self.queue.push_back((hash, target));
+            if self.within(&target.url) && self.seen.insert(hash(&target.url)) {
+                self.put(target);
             }
         }
     }
@@ -93,14 +110,35 @@ impl Frontier {
     /// Puts in again what was asked for in vain.
     pub(crate) fn add_again(&mut self, target: Target) {
         self.left += 1;
-        self.queue.push_back((hash(&target.url), target));
+        self.put(target);
+    }
+
+    fn put(&mut self, target: Target) {
+        if target.depth > self.depth {
+            self.deeper += 1;
+            return;
+        }
+        let waiting = Waiting {
+            url: target.url.as_str().into(),
+            depth: target.depth,
+            tries: target.tries,
+        };
+        let domain = domain(&target.url);
+        self.waiting += 1;
+        if let Some(queue) = self.domains.get_mut(domain) {
+            queue.push_back(waiting);
+            return;
+        }
+        let domain: Arc<str> = domain.into();
+        self.turns.push_back(domain.clone());
+        self.domains.insert(domain, VecDeque::from([waiting]));
     }
 
     /// Those of a page's links that lead to pages within bounds that no link led to before. Deeper than a run goes is
     /// remembered too: a later one may go there.
     pub(crate) fn new_among(&mut self, depth: u32, links: Vec<Url>) -> Vec<Target> {
         let room = self.left.saturating_add(MAX_WAITING) as usize;
-        let room = room.saturating_sub(self.queue.len());
+        let room = room.saturating_sub(self.waiting());
         let links = links.into_iter().map(|url| Target::new(url, depth + 1));
         let new = links.filter(|target| {
             let short = target.url.as_str().len() <= MAX_URL_BYTES;
@@ -117,11 +155,10 @@ impl Frontier {
     /// Puts in what [`Frontier::new_among`] gave.
     pub(crate) fn add_new(&mut self, targets: impl IntoIterator<Item = Target>) {
         for target in targets {
-            let hash = hash(&target.url);
-            self.seen.insert(hash);
+            self.seen.insert(hash(&target.url));
             // A later run may have narrower bounds.
             if self.within(&target.url) {
-                self.queue.push_back((hash, target));
+                self.put(target);
             }
         }
     }
@@ -143,38 +180,97 @@ impl Frontier {
         }
     }
 
-    /// The next pages to ask for: the oldest, but of one domain at most so many. They stay until [`Frontier::asked`].
-    pub(crate) fn batch(&self, most: usize, per_domain: usize) -> Vec<Target> {
+    /// Takes out the next pages to ask for: one of every domain in turn, then, where there are fewer domains than `most`,
+    /// another of each, but of one domain at most so many.
+    pub(crate) fn take(&mut self, most: usize, per_domain: usize) -> Vec<Target> {
         let most = most.min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let mut domains: HashMap<&str, usize> = HashMap::new();
         let mut batch = Vec::new();
-        for (_, target) in self
-            .queue
-            .iter()
-            .filter(|(_, target)| target.depth <= self.depth)
+        let mut taken = Vec::new();
+        while batch.len() < most
+            && let Some(domain) = self.turns.pop_front()
         {
-            if batch.len() == most {
-                break;
-            }
-            let of_domain = domains.entry(domain(&target.url)).or_default();
-            *of_domain += 1;
-            if *of_domain <= per_domain {
-                batch.push(target.clone());
+            batch.extend(self.first_of(&domain));
+            taken.push(domain);
+        }
+        for _ in 1..per_domain {
+            for domain in &taken {
+                if batch.len() < most {
+                    batch.extend(self.first_of(domain));
+                }
             }
         }
+        self.end_turns(taken);
+        self.left -= batch.len() as u64;
         batch
     }
 
-    /// Takes out what was asked for.
-    pub(crate) fn asked<'a>(&mut self, urls: impl Iterator<Item = &'a Url>) {
-        let asked: HashSet<Hash> = urls.map(hash).collect();
-        self.left = self.left.saturating_sub(asked.len() as u64);
-        self.seen.extend(&asked);
-        self.queue.retain(|(hash, _)| !asked.contains(hash));
+    fn first_of(&mut self, domain: &str) -> Option<Target> {
+        let waiting = self.domains.get_mut(domain)?.pop_front()?;
+        self.waiting -= 1;
+        Some(Target {
+            url: Url::parse(&waiting.url).expect("it was a URL"),
+            depth: waiting.depth,
+            tries: waiting.tries,
+        })
     }
 
+    /// Takes out what an earlier run took, and leaves the turns as it did.
+    pub(crate) fn took<'a>(&mut self, urls: impl Iterator<Item = &'a Url>) {
+        let mut taken = Vec::new();
+        let mut new = HashSet::new();
+        for url in urls {
+            self.left = self.left.saturating_sub(1);
+            self.seen.insert(hash(url));
+            // Bounds and depth may have been others.
+            let Some((domain, queue)) = self.domains.get_key_value(domain(url)) else {
+                continue;
+            };
+            let Some(at) = queue.iter().position(|page| *page.url == *url.as_str()) else {
+                continue;
+            };
+            let domain = domain.clone();
+            if new.insert(domain.clone()) {
+                taken.push(domain.clone());
+            }
+            if let Some(queue) = self.domains.get_mut(&domain) {
+                queue.remove(at);
+                self.waiting -= 1;
+            }
+        }
+        // It was their turn, if nothing else has changed.
+        let mut found = 0;
+        while self
+            .turns
+            .front()
+            .is_some_and(|domain| new.contains(domain))
+        {
+            self.turns.pop_front();
+            found += 1;
+        }
+        if found < new.len() {
+            self.turns.retain(|domain| !new.contains(domain));
+        }
+        self.end_turns(taken);
+    }
+
+    /// The last to be first again, where there is more of them.
+    fn end_turns(&mut self, taken: Vec<Arc<str>>) {
+        for domain in taken {
+            if self
+                .domains
+                .get(&domain)
+                .is_some_and(|queue| !queue.is_empty())
+            {
+                self.turns.push_back(domain);
+            } else {
+                self.domains.remove(&domain);
+            }
+        }
+    }
+
+    /// Pages that wait, those deeper than this run goes among them.
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.len()
+        self.waiting + self.deeper
     }
 }
 
@@ -314,58 +410,84 @@ mod tests {
         assert_eq!(new(&mut frontier, &links), [page]);
         assert_eq!(new(&mut frontier, &links), Vec::<String>::new());
         frontier.add([Target::new(url(page), 1)]);
-        assert_eq!(
-            frontier.batch(9, 9).len(),
-            1,
-            "the seed: the link is not in yet"
-        );
+        assert_eq!(frontier.waiting(), 1, "the seed: the link is not in yet");
         frontier.add_new([Target::new(url(page), 1)]);
-        assert_eq!(frontier.batch(9, 9).len(), 2);
+        assert_eq!(frontier.take(9, 9).len(), 2);
+    }
+
+    fn urls(batch: &[Target]) -> Vec<&str> {
+        batch.iter().map(|target| target.url.as_str()).collect()
+    }
+
+    /// A seed and three pages of its site, then of another one.
+    fn two_sites(pages: u64) -> Frontier {
+        let mut frontier = frontier(Scope::Web, pages);
+        let links = ["a.example.org", "b.example"]
+            .map(|host| (0..3).map(move |page| format!("http://{host}/{page}")));
+        let links = links.into_iter().flatten();
+        frontier.add(links.map(|page| Target::new(url(&page), 1)));
+        frontier
     }
 
     #[test]
-    fn a_batch_is_bounded_by_host_and_by_the_budget_and_stays_until_it_was_asked() {
-        let mut frontier = frontier(Scope::Web, 4);
-        let pages = (0..3).flat_map(|page| {
-            ["a.example.org", "b.example"].map(|host| format!("http://{host}/{page}"))
-        });
-        frontier.add(pages.map(|page| Target::new(url(&page), 1)));
-        let batch = frontier.batch(9, 2);
-        let urls: Vec<_> = batch.iter().map(|target| target.url.as_str()).collect();
+    fn domains_are_asked_in_turn_within_bounds_and_budget() {
+        let mut frontier = two_sites(6);
+        let first = frontier.take(3, 9);
         let expected = [
             "http://a.example.org/x/y.html",
-            "http://a.example.org/0",
             "http://b.example/0",
-            "http://b.example/1",
+            "http://a.example.org/0",
         ];
-        assert_eq!(urls, expected);
-        assert_eq!(frontier.batch(9, 2), batch);
-        frontier.asked(batch.iter().map(|target| &target.url));
-        assert_eq!((frontier.batch(9, 2), frontier.waiting()), (Vec::new(), 3));
+        assert_eq!(urls(&first), expected);
+        let second = frontier.take(9, 1);
+        let expected = ["http://a.example.org/1", "http://b.example/1"];
+        assert_eq!(urls(&second), expected, "one of a domain");
+        assert_eq!(urls(&frontier.take(9, 9)), ["http://a.example.org/2"]);
+        assert_eq!((frontier.take(9, 9).len(), frontier.waiting()), (0, 1));
+    }
+
+    #[test]
+    fn who_comes_late_has_the_next_turn() {
+        let mut frontier = two_sites(9);
+        frontier.add([Target::new(url("http://c.example/"), 1)]);
+        assert_eq!(frontier.take(2, 9).len(), 2);
+        let expected = ["http://c.example/", "http://a.example.org/0"];
+        assert_eq!(urls(&frontier.take(2, 9)), expected);
+    }
+
+    /// At every point, and wherever turns stand.
+    #[test]
+    fn what_an_earlier_run_took_leaves_what_it_left() {
+        for sizes in [[3, 2, 9], [1, 1, 1], [2, 5, 1]] {
+            let (mut one, mut other) = (two_sites(9), two_sites(9));
+            for size in sizes {
+                let batch = one.take(size, 2);
+                other.took(batch.iter().map(|target| &target.url));
+                assert_eq!(one.turns, other.turns);
+                assert_eq!((one.waiting, one.left), (other.waiting, other.left));
+            }
+            assert_eq!(one.take(9, 9), other.take(9, 9));
+        }
     }
 
     #[test]
     fn links_beyond_the_depth_wait_for_a_run_that_goes_deeper() {
         let mut frontier = frontier(Scope::Web, 9);
         let deep = frontier.new_among(2, vec![url("http://c.example/")]);
-        frontier.add_new(deep);
-        assert_eq!((frontier.batch(9, 9).len(), frontier.waiting()), (1, 2));
+        frontier.add_new(deep.clone());
+        assert_eq!((frontier.waiting(), frontier.take(9, 9).len()), (2, 1));
         frontier.depth = 3;
-        assert_eq!(frontier.batch(9, 9).len(), 2);
+        frontier.add_new(deep);
+        assert_eq!(frontier.take(9, 9).len(), 1);
     }
 
     #[test]
     fn what_was_asked_in_vain_comes_last_and_costs_no_more_of_the_budget() {
-        let mut frontier = frontier(Scope::Web, 2);
-        frontier.add([Target::new(url("http://b.example/"), 0)]);
-        let seed = frontier.batch(1, 9).remove(0);
-        frontier.asked([&seed.url].into_iter());
+        let mut frontier = two_sites(4);
+        let seed = frontier.take(1, 9).remove(0);
         frontier.add_again(Target { tries: 1, ..seed });
-        let tries: Vec<_> = frontier
-            .batch(9, 9)
-            .iter()
-            .map(|target| target.tries)
-            .collect();
-        assert_eq!(tries, [0, 1]);
+        let tries: Vec<_> = frontier.take(99, 9).iter().map(|page| page.tries).collect();
+        assert_eq!(tries, [0, 0, 0, 0]);
+        assert_eq!(frontier.left, 0);
     }
 }

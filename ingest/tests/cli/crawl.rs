@@ -2,9 +2,10 @@
 
 use std::io::Read;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lcl_schemas::outcome::Outcome;
+use serde_json::Value;
 
 use crate::support::{Bench, picture, succeeds};
 use crate::web::{Reply, Web};
@@ -414,13 +415,48 @@ fn a_page_that_was_opted_out_is_neither_asked_for_nor_arrived_at_again() {
     );
 }
 
-/// A site whose pages link to two others each.
-fn site(pages: usize) -> Web {
-    Web::serve(|_| {
+/// It does not come before a hundred requests have, which are more than a batch: several are under way.
+#[test]
+fn a_slow_page_holds_up_no_others() {
+    let web = Web::serve(|_| {
+        let links: String = (0..300).map(|n| format!("<a href=/p{n}>{n}</a>")).collect();
+        let slow = html("").remove(0);
+        let Reply::Full(_, _, body) = slow else {
+            panic!("a page");
+        };
+        let pages = (0..300).map(|n| (format!("/p{n}"), html("<img src=/1.png>")));
+        vec![
+            ("/".into(), html(&format!("<a href=/slow>s</a>{links}"))),
+            ("/slow".into(), vec![Reply::Held(100, body)]),
+            ("/1.png".into(), image(1)),
+        ]
+        .into_iter()
+        .chain(pages)
+        .collect()
+    });
+    let bench = Bench::new();
+    let seed = format!("http://{}/", web.address);
+    let begun = Instant::now();
+    crawl(&bench, &seed, "out", &["--depth=1"]);
+    // It comes after 20 s in any case.
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    assert_eq!(web.times("/slow"), 1);
+    assert_eq!(bench.rows("out").len(), 300);
+}
+
+/// Two sites whose pages link to two others each.
+fn sites(pages: usize) -> Web {
+    Web::serve(|at| {
         let page = |n: usize| {
-            let links = [2 * n + 1, 2 * n + 2]
-                .map(|to| format!("<a href=/p{to}>next</a>"))
-                .concat();
+            let links = [2 * n + 1, 2 * n + 2].map(|to| {
+                let host = if to % 3 == 0 {
+                    "localhost"
+                } else {
+                    "127.0.0.1"
+                };
+                format!("<a href='http://{host}:{}/p{to}'>next</a>", at.port())
+            });
+            let links = links.concat();
             let images = [n, n + 1].map(|n| format!("<img src=/i{n}.png>")).concat();
             (format!("/p{n}"), html(&format!("{images}{links}")))
         };
@@ -429,16 +465,30 @@ fn site(pages: usize) -> Web {
     })
 }
 
+/// What every batch of a crawl asked for, in order.
+fn batches(bench: &Bench, out: &str) -> Vec<Vec<Value>> {
+    let journals = bench.files(&format!("{out}/_crawl")).into_iter();
+    let journals = journals.filter(|(name, _)| name.ends_with(".json"));
+    let asked = journals.map(|(name, bytes)| {
+        let journal: Value = serde_json::from_slice(&bytes).expect(&name);
+        let asked = journal["asked"].as_array().expect("pages").iter();
+        asked.map(|asked| asked["target"].clone()).collect()
+    });
+    asked.collect()
+}
+
 #[test]
 fn a_crawl_that_is_killed_at_random_comes_to_the_same_rows() {
     let kills: u64 = std::env::var("CRAWL_KILLS")
         .ok()
         .and_then(|kills| kills.parse().ok())
         .unwrap_or(8);
-    let web = site(120);
+    let web = sites(120);
     let bench = Bench::new();
     let seed = format!("http://{}/p0", web.address);
-    let further = ["--depth=20", "--set=unit_records=16"];
+    // Slow enough that most kills come while it crawls.
+    let delay = "--set=crawl.delay_s=0.01";
+    let further = ["--depth=20", "--scope=web", "--set=unit_records=16", delay];
     crawl(&bench, &seed, "whole", &further);
     let expected = bench.rows("whole");
     assert_eq!(expected.len(), 120);
@@ -457,6 +507,7 @@ fn a_crawl_that_is_killed_at_random_comes_to_the_same_rows() {
     }
     crawl(&bench, &seed, "out", &further);
     assert_eq!(bench.rows("out"), expected);
+    assert_eq!(batches(&bench, "out"), batches(&bench, "whole"));
     let gone = |commits: Vec<lcl_schemas::dataset::Commit>| {
         let counts = commits
             .iter()

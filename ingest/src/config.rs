@@ -129,7 +129,7 @@ pub struct Rules {
 pub struct Crawl {
     /// Where links may lead.
     pub scope: Scope,
-    /// Links followed from a seed to a page, at most.
+    /// Links followed from a seed to a page, at most, on the first way that was found within it.
     pub depth: u32,
     /// Pages asked for, at most, whatever became of them.
     pub pages: u64,

@@ -1,13 +1,13 @@
-//! A crawl: pages from seeds on, breadth first at every site, in batches, each batch to an archive in the dataset.
+//! A crawl: pages from seeds on, breadth first and sites in turn, in batches, each batch to an archive in the dataset.
 //!
 //! ```text
 //! seeds, sitemaps ─► frontier ─► batches ─► manners, fetch ─► in order: _crawl/<seeds>/<n>.warc.gz, then <n>.json
 //!                       ▲                                       └─ links ─┘
 //! ```
-//! A few batches are under way at a time, so that a slow page holds up no others; what one brings goes to the frontier when
-//! those before it have. The frontier is what the journals of all batches say, and when: order is its own, whatever the
-//! network did, so the same answers give the same archives, and a crawl that was killed asks again what was under way, and
-//! nothing else. What fails for reasons that may pass is asked again later, and once more in the next run.
+//! A few batches are under way at a time, so that a slow page does not hold up the others at once; what one brings goes to the
+//! frontier when those before it have: that is the price of an order that is the frontier's own, whatever the network did. So
+//! the same answers give the same archives, and a crawl that was killed asks again what was under way. What fails for reasons
+//! that may pass is asked again when nothing else is left, and once more in the next run.
 
 mod address;
 mod archive;
@@ -267,8 +267,8 @@ impl Crawl {
                 self.note(journal, Run::Earlier);
                 continue;
             }
-            let asked = journal.asked.iter().map(|asked| &asked.target.url);
-            self.frontier.took(asked);
+            let asked = journal.asked.iter().map(|asked| &asked.target);
+            self.frontier.took(&asked.collect::<Vec<_>>());
             self.under_way.push_back(UnderWay::Known(journal));
         }
     }
@@ -282,7 +282,8 @@ impl Crawl {
         let delay = &mut config.fetch.min_delay_s;
         *delay = delay.max(config.crawl.delay_s);
         // Every page waits for the pages of its domain before it.
-        let longest = (AHEAD * PER_DOMAIN) as f64 * config.fetch.max_crawl_delay_s;
+        let delay = config.fetch.max_crawl_delay_s.max(*delay);
+        let longest = (AHEAD * PER_DOMAIN) as f64 * delay;
         config.fetch.max_turn_wait_s = config.fetch.max_turn_wait_s.max(longest);
         let limits = Arc::new(Limits::new(config.flow.images, config.flow.image_bytes));
         let web = Arc::new(Web::new(&config, limits)?);
@@ -291,16 +292,14 @@ impl Crawl {
         let reading = Arc::new(Reading::new(&config, earlier, self.opted_out.clone()));
         if config.crawl.sitemaps && self.crawled.batches == 0 && self.under_way.is_empty() {
             let listed = sitemap::pages(&web, seeds, config.crawl.pages).await;
-            let links = listed
-                .into_iter()
-                .filter(|target| self.frontier.within(&target.url));
             let journal = Journal {
                 after: 0,
                 asked: Vec::new(),
-                links: links.collect(),
+                links: self.frontier.new_of(listed.into_iter()),
             };
             self.keep(journal, &archive::head())?;
         }
+        let rest = Duration::from_secs_f64(config.fetch.rest_s);
         let begun = Instant::now();
         loop {
             counts.set_pages(&self.crawled.pages);
@@ -310,14 +309,17 @@ impl Crawl {
                 .store(waiting as u64, Ordering::Relaxed);
             counts.sites_slowed.store(slowed as u64, Ordering::Relaxed);
             while self.under_way.len() < AHEAD {
-                let batch = self.frontier.take(BATCH, PER_DOMAIN);
+                let mut batch = self.frontier.take(BATCH, PER_DOMAIN);
+                if batch.is_empty() && self.under_way.is_empty() {
+                    batch = self.frontier.take_again(BATCH, PER_DOMAIN);
+                }
                 if batch.is_empty() {
                     break;
                 }
                 let (web, reading) = (web.clone(), reading.clone());
                 self.under_way.push_back(UnderWay::Asked {
                     after: self.crawled.batches,
-                    pages: tokio::spawn(ask(web, reading, batch, config.fetch.rest_s)),
+                    pages: tokio::spawn(ask(web, reading, batch, rest)),
                 });
             }
             match self.under_way.pop_front() {
@@ -369,7 +371,7 @@ impl Crawl {
         if !self.frontier.within(&arrived) {
             return Some(Outcome::Redirects);
         }
-        (!self.frontier.arrived(&arrived)).then_some(Outcome::Duplicate)
+        (!self.frontier.arrives(&arrived)).then_some(Outcome::Duplicate)
     }
 
     fn keep(&mut self, journal: Journal, archive: &[u8]) -> Result<(), CrawlError> {
@@ -389,15 +391,11 @@ impl Crawl {
             }
             let tries = asked.target.tries + 1;
             let again = may_pass(&asked.outcome);
-            if again && tries < TRIES {
+            if again && (tries < TRIES || of == Run::Earlier) {
                 self.frontier.add_again(Target {
-                    tries,
-                    ..asked.target
-                });
-            } else if again && of == Run::Earlier {
-                // That run gave it up.
-                self.frontier.add_again(Target {
-                    tries: 0,
+                    // That run gave it up.
+                    tries: if tries < TRIES { tries } else { 0 },
+                    failed: (of == Run::This).then(Instant::now),
                     ..asked.target
                 });
             } else {
@@ -462,11 +460,10 @@ impl Asked {
     }
 }
 
-/// Asks for a batch's pages, all at once: each waits for its domain. In the batch's order.
-async fn ask(web: Arc<Web>, reading: Arc<Reading>, batch: Vec<Target>, rest_s: f64) -> Vec<Had> {
-    if batch.iter().all(|target| target.tries > 0) {
-        // Nothing else is left to do meanwhile.
-        tokio::time::sleep(Duration::from_secs_f64(rest_s)).await;
+/// Asks for a batch's pages, all at once: each waits for its domain, and those that failed for so long. In the batch's order.
+async fn ask(web: Arc<Web>, reading: Arc<Reading>, batch: Vec<Target>, rest: Duration) -> Vec<Had> {
+    if let Some(failed) = batch.iter().filter_map(|target| target.failed).max() {
+        tokio::time::sleep_until((failed + rest).into()).await;
     }
     let mut asked = JoinSet::new();
     for (index, target) in batch.into_iter().enumerate() {

@@ -98,9 +98,9 @@ impl Decoder {
         if mcus.0 * mcus.1 * blocks > 4 * self.bytes.len() {
             return None;
         }
-        for (tables, specs) in self.tables.iter_mut().zip(&headers.huffman) {
-            keep_tables(tables, specs)?;
-        }
+        let [first, others] = &mut self.tables;
+        keep_tables(first, &headers.huffman[0], Table::of_first)?;
+        keep_tables(others, &headers.huffman[1], Table::of_others)?;
         let edge = shrink as usize;
         let mut channels = channels(&self.tables, headers, edge)?;
         let shape = Shape {
@@ -240,11 +240,15 @@ fn channels<'a>(
 }
 
 /// Builds those that are not what they were.
-fn keep_tables(tables: &mut [Option<Table>; 4], specs: &[Option<Spec>; 4]) -> Option<()> {
+fn keep_tables(
+    tables: &mut [Option<Table>; 4],
+    specs: &[Option<Spec>; 4],
+    build: fn(&Spec) -> Option<Table>,
+) -> Option<()> {
     for (table, spec) in tables.iter_mut().zip(specs) {
         match (table.as_ref(), spec) {
             (Some(kept), Some(spec)) if kept.is_of(spec) => {}
-            (_, Some(spec)) => *table = Some(Table::new(spec)?),
+            (_, Some(spec)) => *table = Some(build(spec)?),
             (_, None) => *table = None,
         }
     }

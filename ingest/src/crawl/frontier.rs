@@ -1,7 +1,9 @@
 //! What is still to be asked, and what is known already.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+mod level;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -10,6 +12,7 @@ use url::Url;
 use crate::config::{Crawl, Scope};
 use crate::fetch::domain;
 use crate::source::html::{Follow, HtmlPage};
+use level::{Counts, Level};
 
 /// Longer addresses are traps, as a rule: pages that link to themselves, each time with more.
 const MAX_URL_BYTES: usize = 2_048;
@@ -29,36 +32,41 @@ const NO_PAGES: &[&str] = &[
 pub(crate) struct Target {
     #[serde(with = "super::address")]
     pub(crate) url: Url,
-    /// Links from a seed to it.
+    /// Links from a seed to it, by the way on which it was found.
     pub(crate) depth: u32,
     /// How often it was asked for in vain, for reasons that may pass.
     #[serde(default)]
     pub(crate) tries: u32,
+    /// When it last was, in this run.
+    #[serde(skip)]
+    pub(crate) failed: Option<Instant>,
 }
 
-/// Pages to ask for: of each domain in the order in which they were found, and the domains in turn, so that a site of many
-/// pages holds up no others.
+/// Pages to ask for: those of the least depth first, their domains in turn.
 pub(crate) struct Frontier {
-    domains: HashMap<Arc<str>, VecDeque<Waiting>>,
-    /// Those of `domains`, each once: the next in turn first.
-    turns: VecDeque<Arc<str>>,
-    /// Pages in `domains`.
-    waiting: usize,
+    levels: BTreeMap<u32, Level>,
+    /// Asked for in vain: for when nothing else is left.
+    again: VecDeque<Target>,
     /// Pages deeper than this run goes.
     deeper: usize,
-    /// Of all addresses that were ever in the queue.
-    seen: HashSet<Hash>,
+    /// All addresses that something led to.
+    seen: HashMap<Hash, Reach>,
+    /// What the batch brings that is being settled: `seen` gets it with its links.
+    brought: HashMap<Hash, Reach>,
     bounds: Bounds,
     depth: u32,
-    /// How many more may be asked for.
-    left: u64,
+    /// How many may be asked for in all runs, and how many were, but for those in vain.
+    pages: u64,
+    asked: u64,
 }
 
-/// A target of which there may be a million.
-struct Waiting {
-    url: Box<str>,
-    depth: u32,
-    tries: u32,
+/// Whether an address is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// It will be, or was.
+    Within,
+    /// All ways to it so far are longer than a run goes.
+    TooDeep,
 }
 
 /// Stands for an address: 16 bytes, not 100.
@@ -84,88 +92,109 @@ impl Frontier {
             Scope::Web => Bounds::Anywhere,
         };
         let mut frontier = Self {
-            domains: HashMap::new(),
-            turns: VecDeque::new(),
-            waiting: 0,
+            levels: BTreeMap::new(),
+            again: VecDeque::new(),
             deeper: 0,
-            seen: HashSet::new(),
+            seen: HashMap::new(),
+            brought: HashMap::new(),
             bounds,
             depth: crawl.depth,
-            left: crawl.pages,
+            pages: crawl.pages,
+            asked: 0,
         };
         let seeds = seeds.iter().map(|url| Target::new(url.clone(), 0));
-        frontier.add(seeds);
+        frontier.add_new(seeds);
         frontier
     }
 
-    /// Puts in what was not there before.
-    pub(crate) fn add(&mut self, targets: impl IntoIterator<Item = Target>) {
-        for target in targets {
-            if self.within(&target.url) && self.seen.insert(hash(&target.url)) {
-                self.put(target);
+    /// Those of a page's links that are new.
+    pub(crate) fn new_among(&mut self, depth: u32, links: Vec<Url>) -> Vec<Target> {
+        let links = links.into_iter().map(|url| Target::new(url, depth + 1));
+        self.new_of(links)
+    }
+
+    /// Those that lead to pages within bounds, that nothing led to before, or only on ways that were too long. Deeper than a
+    /// run goes is among them: a later one may go there.
+    pub(crate) fn new_of(&mut self, targets: impl Iterator<Item = Target>) -> Vec<Target> {
+        let room = self.left().saturating_add(MAX_WAITING) as usize;
+        let room = room.saturating_sub(self.waiting() + self.brought.len());
+        let new = targets.filter(|target| {
+            let short = target.url.as_str().len() <= MAX_URL_BYTES;
+            if !short || !may_be_a_page(&target.url) || !self.within(&target.url) {
+                return false;
             }
+            let hash = hash(&target.url);
+            let reach = self.reach(target);
+            let new = match self.brought.get(&hash).or_else(|| self.seen.get(&hash)) {
+                None => true,
+                Some(known) => (*known, reach) == (Reach::TooDeep, Reach::Within),
+            };
+            if new {
+                self.brought.insert(hash, reach);
+            }
+            new
+        });
+        new.take(room).collect()
+    }
+
+    fn reach(&self, target: &Target) -> Reach {
+        match target.depth > self.depth {
+            true => Reach::TooDeep,
+            false => Reach::Within,
         }
+    }
+
+    /// Puts in what [`Frontier::new_of`] gave, now or in an earlier run with other bounds and another depth.
+    pub(crate) fn add_new(&mut self, targets: impl IntoIterator<Item = Target>) {
+        self.brought.clear();
+        for target in targets {
+            if !self.within(&target.url) {
+                continue;
+            }
+            let (hash, reach) = (hash(&target.url), self.reach(&target));
+            match (self.seen.get(&hash), reach) {
+                (None, Reach::TooDeep) => self.deeper += 1,
+                (None, Reach::Within) => self.put(&target),
+                (Some(Reach::TooDeep), Reach::Within) => {
+                    self.deeper -= 1;
+                    self.put(&target);
+                }
+                (Some(_), _) => continue,
+            }
+            self.seen.insert(hash, reach);
+        }
+    }
+
+    fn put(&mut self, target: &Target) {
+        self.levels
+            .entry(target.depth)
+            .or_default()
+            .put(&target.url);
     }
 
     /// Puts in again what was asked for in vain.
     pub(crate) fn add_again(&mut self, target: Target) {
-        self.left += 1;
-        self.put(target);
-    }
-
-    fn put(&mut self, target: Target) {
-        if target.depth > self.depth {
-            self.deeper += 1;
-            return;
-        }
-        let waiting = Waiting {
-            url: target.url.as_str().into(),
-            depth: target.depth,
-            tries: target.tries,
-        };
-        let domain = domain(&target.url);
-        self.waiting += 1;
-        if let Some(queue) = self.domains.get_mut(domain) {
-            queue.push_back(waiting);
-            return;
-        }
-        let domain: Arc<str> = domain.into();
-        self.turns.push_back(domain.clone());
-        self.domains.insert(domain, VecDeque::from([waiting]));
-    }
-
-    /// Those of a page's links that lead to pages within bounds that no link led to before. Deeper than a run goes is
-    /// remembered too: a later one may go there.
-    pub(crate) fn new_among(&mut self, depth: u32, links: Vec<Url>) -> Vec<Target> {
-        let room = self.left.saturating_add(MAX_WAITING) as usize;
-        let room = room.saturating_sub(self.waiting());
-        let links = links.into_iter().map(|url| Target::new(url, depth + 1));
-        let new = links.filter(|target| {
-            let short = target.url.as_str().len() <= MAX_URL_BYTES;
-            short
-                && may_be_a_page(&target.url)
-                && self.within(&target.url)
-                && !self.seen.contains(&hash(&target.url))
-        });
-        let mut new: Vec<_> = new.take(room).collect();
-        new.retain(|target| self.seen.insert(hash(&target.url)));
-        new
-    }
-
-    /// Puts in what [`Frontier::new_among`] gave.
-    pub(crate) fn add_new(&mut self, targets: impl IntoIterator<Item = Target>) {
-        for target in targets {
-            self.seen.insert(hash(&target.url));
-            // A later run may have narrower bounds.
-            if self.within(&target.url) {
-                self.put(target);
-            }
+        if self.within(&target.url) && target.depth <= self.depth {
+            self.asked = self.asked.saturating_sub(1);
+            self.again.push_back(target);
         }
     }
 
-    /// Notes an address that something else led to; whether it was new.
-    pub(crate) fn arrived(&mut self, url: &Url) -> bool {
-        self.seen.insert(hash(&without_fragment(url.clone())))
+    /// Notes, for the batch that is being settled, where a redirect led; whether nothing had led there.
+    pub(crate) fn arrives(&mut self, url: &Url) -> bool {
+        let hash = hash(&without_fragment(url.clone()));
+        !self.seen.contains_key(&hash) && self.brought.insert(hash, Reach::Within).is_none()
+    }
+
+    /// Notes it for good.
+    pub(crate) fn arrived(&mut self, url: &Url) {
+        self.see(url);
+    }
+
+    fn see(&mut self, url: &Url) {
+        let hash = hash(&without_fragment(url.clone()));
+        let before = self.seen.insert(hash, Reach::Within);
+        self.deeper -= usize::from(before == Some(Reach::TooDeep));
     }
 
     /// Whether links may lead there.
@@ -180,97 +209,71 @@ impl Frontier {
         }
     }
 
-    /// Takes out the next pages to ask for: one of every domain in turn, then, where there are fewer domains than `most`,
-    /// another of each, but of one domain at most so many.
+    /// How many may be asked for that were not: who was asked in vain keeps its place.
+    fn left(&self) -> u64 {
+        let reserved = self.asked + self.again.len() as u64;
+        self.pages.saturating_sub(reserved)
+    }
+
+    /// Takes out the next pages to ask for: the least deep, one of every domain in turn, and of one at most so many.
     pub(crate) fn take(&mut self, most: usize, per_domain: usize) -> Vec<Target> {
-        let most = most.min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let most = most.min(usize::try_from(self.left()).unwrap_or(usize::MAX));
         let mut batch = Vec::new();
-        let mut taken = Vec::new();
-        while batch.len() < most
-            && let Some(domain) = self.turns.pop_front()
-        {
-            batch.extend(self.first_of(&domain));
-            taken.push(domain);
+        let mut counts = Counts::new();
+        for (depth, level) in &mut self.levels {
+            let urls = level.take(most - batch.len(), per_domain, &mut counts);
+            batch.extend(urls.into_iter().map(|url| Target::new(url, *depth)));
         }
-        for _ in 1..per_domain {
-            for domain in &taken {
-                if batch.len() < most {
-                    batch.extend(self.first_of(domain));
-                }
-            }
-        }
-        self.end_turns(taken);
-        self.left -= batch.len() as u64;
+        self.levels.retain(|_, level| level.waiting() > 0);
+        self.asked += batch.len() as u64;
         batch
     }
 
-    fn first_of(&mut self, domain: &str) -> Option<Target> {
-        let waiting = self.domains.get_mut(domain)?.pop_front()?;
-        self.waiting -= 1;
-        Some(Target {
-            url: Url::parse(&waiting.url).expect("it was a URL"),
-            depth: waiting.depth,
-            tries: waiting.tries,
-        })
+    /// Takes out those to ask for again, in the order in which they failed, and of one domain at most so many.
+    pub(crate) fn take_again(&mut self, most: usize, per_domain: usize) -> Vec<Target> {
+        let left = self.pages.saturating_sub(self.asked);
+        let most = most.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let mut domains: HashMap<String, usize> = HashMap::new();
+        let (mut batch, mut rest) = (Vec::new(), VecDeque::new());
+        for target in self.again.drain(..) {
+            let count = domains.entry(domain(&target.url).to_owned()).or_default();
+            if batch.len() < most && *count < per_domain {
+                *count += 1;
+                batch.push(target);
+            } else {
+                rest.push_back(target);
+            }
+        }
+        self.again = rest;
+        self.asked += batch.len() as u64;
+        batch
     }
 
     /// Takes out what an earlier run took, and leaves the turns as it did.
-    pub(crate) fn took<'a>(&mut self, urls: impl Iterator<Item = &'a Url>) {
-        let mut taken = Vec::new();
-        let mut new = HashSet::new();
-        for url in urls {
-            self.left = self.left.saturating_sub(1);
-            self.seen.insert(hash(url));
-            // Bounds and depth may have been others.
-            let Some((domain, queue)) = self.domains.get_key_value(domain(url)) else {
-                continue;
+    pub(crate) fn took(&mut self, batch: &[&Target]) {
+        self.asked += batch.len() as u64;
+        for of_one_depth in batch.chunk_by(|one, other| one.depth == other.depth) {
+            let depth = of_one_depth[0].depth;
+            let urls: Vec<_> = of_one_depth.iter().map(|target| &target.url).collect();
+            let there = match self.levels.get_mut(&depth) {
+                Some(level) => level.took(&urls),
+                None => vec![false; urls.len()],
             };
-            let Some(at) = queue.iter().position(|page| *page.url == *url.as_str()) else {
-                continue;
-            };
-            let domain = domain.clone();
-            if new.insert(domain.clone()) {
-                taken.push(domain.clone());
-            }
-            if let Some(queue) = self.domains.get_mut(&domain) {
-                queue.remove(at);
-                self.waiting -= 1;
+            for (url, there) in urls.into_iter().zip(there) {
+                self.see(url);
+                let again = self.again.iter().position(|again| again.url == *url);
+                if let Some(at) = again.filter(|_| !there) {
+                    self.again.remove(at);
+                }
             }
         }
-        // It was their turn, if nothing else has changed.
-        let mut found = 0;
-        while self
-            .turns
-            .front()
-            .is_some_and(|domain| new.contains(domain))
-        {
-            self.turns.pop_front();
-            found += 1;
-        }
-        if found < new.len() {
-            self.turns.retain(|domain| !new.contains(domain));
-        }
-        self.end_turns(taken);
-    }
-
-    /// The last to be first again, where there is more of them.
-    fn end_turns(&mut self, taken: Vec<Arc<str>>) {
-        for domain in taken {
-            if self
-                .domains
-                .get(&domain)
-                .is_some_and(|queue| !queue.is_empty())
-            {
-                self.turns.push_back(domain);
-            } else {
-                self.domains.remove(&domain);
-            }
-        }
+        self.levels.retain(|_, level| level.waiting() > 0);
     }
 
     /// Pages that wait, those deeper than this run goes among them.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting + self.deeper
+        let waiting = self.levels.values().map(Level::waiting);
+        waiting.sum::<usize>() + self.again.len() + self.deeper
     }
 }
 
@@ -280,6 +283,7 @@ impl Target {
             url: without_fragment(url),
             depth,
             tries: 0,
+            failed: None,
         }
     }
 }
@@ -304,7 +308,7 @@ pub(crate) fn followed(page: HtmlPage, headers: &[String], agent: &str) -> Vec<U
     }
     let links = page.links.into_iter();
     links
-        .filter(|link| link.follow == Follow::Yes)
+        .filter(|link| link.follow == Follow::Yes && link.url.as_str().len() <= MAX_URL_BYTES)
         .map(|link| link.url)
         .collect()
 }
@@ -409,85 +413,106 @@ mod tests {
         ];
         assert_eq!(new(&mut frontier, &links), [page]);
         assert_eq!(new(&mut frontier, &links), Vec::<String>::new());
-        frontier.add([Target::new(url(page), 1)]);
         assert_eq!(frontier.waiting(), 1, "the seed: the link is not in yet");
-        frontier.add_new([Target::new(url(page), 1)]);
+        let seed = Target::new(url("http://a.example.org/x/y.html"), 1);
+        let link = Target::new(url(page), 1);
+        frontier.add_new([seed, link.clone(), link]);
         assert_eq!(frontier.take(9, 9).len(), 2);
-    }
-
-    fn urls(batch: &[Target]) -> Vec<&str> {
-        batch.iter().map(|target| target.url.as_str()).collect()
-    }
-
-    /// A seed and three pages of its site, then of another one.
-    fn two_sites(pages: u64) -> Frontier {
-        let mut frontier = frontier(Scope::Web, pages);
-        let links = ["a.example.org", "b.example"]
-            .map(|host| (0..3).map(move |page| format!("http://{host}/{page}")));
-        let links = links.into_iter().flatten();
-        frontier.add(links.map(|page| Target::new(url(&page), 1)));
-        frontier
+        assert_eq!(new(&mut frontier, &links), Vec::<String>::new());
     }
 
     #[test]
-    fn domains_are_asked_in_turn_within_bounds_and_budget() {
-        let mut frontier = two_sites(6);
-        let first = frontier.take(3, 9);
-        let expected = [
-            "http://a.example.org/x/y.html",
-            "http://b.example/0",
-            "http://a.example.org/0",
-        ];
-        assert_eq!(urls(&first), expected);
-        let second = frontier.take(9, 1);
-        let expected = ["http://a.example.org/1", "http://b.example/1"];
-        assert_eq!(urls(&second), expected, "one of a domain");
-        assert_eq!(urls(&frontier.take(9, 9)), ["http://a.example.org/2"]);
+    fn where_redirects_led_no_link_leads_again() {
+        let mut frontier = frontier(Scope::Host, 9);
+        let (one, other) = ("http://a.example.org/1", "http://a.example.org/2");
+        assert!(frontier.arrives(&url(one)) && !frontier.arrives(&url(one)));
+        assert_eq!(new(&mut frontier, &[one, other]), [other]);
+        assert!(!frontier.arrives(&url(other)), "a link leads there");
+        frontier.add_new([]);
+        frontier.arrived(&url(one));
+        assert_eq!(new(&mut frontier, &[one]), Vec::<String>::new());
+    }
+
+    fn at(depth: u32, link: &str) -> Target {
+        Target::new(url(link), depth)
+    }
+
+    #[test]
+    fn the_least_deep_come_first_within_the_budget() {
+        let mut frontier = frontier(Scope::Web, 3);
+        let links = [at(2, "http://b.example/"), at(1, "http://c.example/")];
+        frontier.add_new(links.into_iter().chain([at(1, "http://d.example/")]));
+        let depths = frontier.take(9, 9).into_iter().map(|target| target.depth);
+        assert_eq!(depths.collect::<Vec<_>>(), [0, 1, 1]);
         assert_eq!((frontier.take(9, 9).len(), frontier.waiting()), (0, 1));
     }
 
     #[test]
-    fn who_comes_late_has_the_next_turn() {
-        let mut frontier = two_sites(9);
-        frontier.add([Target::new(url("http://c.example/"), 1)]);
-        assert_eq!(frontier.take(2, 9).len(), 2);
-        let expected = ["http://c.example/", "http://a.example.org/0"];
-        assert_eq!(urls(&frontier.take(2, 9)), expected);
-    }
-
-    /// At every point, and wherever turns stand.
-    #[test]
-    fn what_an_earlier_run_took_leaves_what_it_left() {
-        for sizes in [[3, 2, 9], [1, 1, 1], [2, 5, 1]] {
-            let (mut one, mut other) = (two_sites(9), two_sites(9));
-            for size in sizes {
-                let batch = one.take(size, 2);
-                other.took(batch.iter().map(|target| &target.url));
-                assert_eq!(one.turns, other.turns);
-                assert_eq!((one.waiting, one.left), (other.waiting, other.left));
-            }
-            assert_eq!(one.take(9, 9), other.take(9, 9));
-        }
-    }
-
-    #[test]
     fn links_beyond_the_depth_wait_for_a_run_that_goes_deeper() {
-        let mut frontier = frontier(Scope::Web, 9);
-        let deep = frontier.new_among(2, vec![url("http://c.example/")]);
-        frontier.add_new(deep.clone());
-        assert_eq!((frontier.waiting(), frontier.take(9, 9).len()), (2, 1));
-        frontier.depth = 3;
-        frontier.add_new(deep);
-        assert_eq!(frontier.take(9, 9).len(), 1);
+        let mut run = frontier(Scope::Web, 9);
+        let deep = run.new_among(2, vec![url("http://c.example/")]);
+        run.add_new(deep.clone());
+        assert_eq!((run.waiting(), run.take(9, 9).len()), (2, 1));
+        let mut later = frontier(Scope::Web, 9);
+        later.depth = 3;
+        later.add_new(deep);
+        assert_eq!(later.take(9, 9).len(), 2);
     }
 
     #[test]
-    fn what_was_asked_in_vain_comes_last_and_costs_no_more_of_the_budget() {
-        let mut frontier = two_sites(4);
+    fn a_page_that_was_too_deep_is_asked_for_when_a_shorter_way_is_found() {
+        let mut run = frontier(Scope::Web, 9);
+        let page = url("http://c.example/");
+        for (depth, new, waiting) in [(2, 1, 2), (3, 0, 2), (1, 1, 2), (0, 0, 2)] {
+            let targets = run.new_among(depth, vec![page.clone()]);
+            assert_eq!(targets.len(), new, "links {depth}");
+            run.add_new(targets);
+            assert_eq!(run.waiting(), waiting);
+        }
+        let depths: Vec<_> = run.take(9, 9).iter().map(|page| page.depth).collect();
+        assert_eq!(depths, [0, 2]);
+    }
+
+    #[test]
+    fn what_was_asked_in_vain_keeps_its_place_and_comes_last() {
+        let mut frontier = frontier(Scope::Web, 3);
+        let links = (0..9).map(|page| at(1, &format!("http://b.example/{page}")));
+        frontier.add_new(links);
         let seed = frontier.take(1, 9).remove(0);
-        frontier.add_again(Target { tries: 1, ..seed });
-        let tries: Vec<_> = frontier.take(99, 9).iter().map(|page| page.tries).collect();
-        assert_eq!(tries, [0, 0, 0, 0]);
-        assert_eq!(frontier.left, 0);
+        let again = Target { tries: 1, ..seed };
+        frontier.add_again(again.clone());
+        let fresh = frontier.take(99, 9);
+        assert!(fresh.len() == 2 && fresh.iter().all(|target| target.tries == 0));
+        assert_eq!(frontier.take_again(9, 9), [again]);
+        assert!(frontier.take_again(9, 9).is_empty() && frontier.take(9, 9).is_empty());
+    }
+
+    #[test]
+    fn what_an_earlier_run_asked_for_counts_and_is_not_asked_for_again() {
+        let (mut one, mut other) = (frontier(Scope::Web, 5), frontier(Scope::Web, 5));
+        for run in [&mut one, &mut other] {
+            let links = (0..9).map(|page| at(1 + page % 2, &format!("http://b.example/{page}")));
+            run.add_new(links);
+        }
+        let batch = one.take(4, 9);
+        other.took(&batch.iter().collect::<Vec<_>>());
+        assert_eq!((one.asked, one.waiting()), (other.asked, other.waiting()));
+        for run in [&mut one, &mut other] {
+            run.add_again(Target {
+                tries: 1,
+                ..batch[2].clone()
+            });
+        }
+        let again = one.take_again(9, 9);
+        other.took(&again.iter().collect::<Vec<_>>());
+        assert!(other.again.is_empty());
+        assert_eq!(one.take(9, 9), other.take(9, 9));
+    }
+
+    #[test]
+    fn narrower_bounds_hold_for_what_is_asked_again_too() {
+        let mut frontier = frontier(Scope::Host, 9);
+        frontier.add_again(at(1, "http://b.example/"));
+        assert!(frontier.take_again(9, 9).is_empty());
     }
 }

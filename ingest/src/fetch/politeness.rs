@@ -88,8 +88,9 @@ impl Politeness {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
             settings,
-            domains: remembered(),
-            hosts: remembered(),
+            // Who waits for a domain has its pace: it must not be forgotten meanwhile.
+            domains: remembered(IDLE.max(settings.longest_wait * 2)),
+            hosts: remembered(IDLE),
             slow: Arc::default(),
         }
     }
@@ -150,10 +151,10 @@ impl Politeness {
     }
 }
 
-fn remembered<T: Clone + Send + Sync + 'static>() -> Cache<String, T> {
+fn remembered<T: Clone + Send + Sync + 'static>(idle: Duration) -> Cache<String, T> {
     Cache::builder()
         .max_capacity(REMEMBERED)
-        .time_to_idle(IDLE)
+        .time_to_idle(idle)
         .build()
 }
 

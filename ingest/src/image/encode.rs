@@ -6,8 +6,8 @@
 use image::RgbImage;
 use lcl_schemas::outcome::Outcome;
 
-/// JPEG counts a side in 16 bits: a strip that stays longer than that has no stored form.
-const MOST_PIXELS: u32 = u16::MAX as u32;
+/// The longest side that libjpeg knows, and with it most readers: a strip that stays longer has no stored form.
+const MOST_PIXELS: u32 = 65_500;
 
 /// Makes JPEGs of one quality.
 pub(super) struct Encoder(Inner);

@@ -444,9 +444,10 @@ fn a_slow_page_holds_up_no_others() {
     assert_eq!(bench.rows("out").len(), 300);
 }
 
-/// Two sites whose pages link to two others each.
+/// Two sites whose pages link to two others each, some by way of a redirect, and a sitemap that lists some, the seed twice.
 fn sites(pages: usize) -> Web {
     Web::serve(|at| {
+        let port = at.port();
         let page = |n: usize| {
             let links = [2 * n + 1, 2 * n + 2].map(|to| {
                 let host = if to % 3 == 0 {
@@ -454,14 +455,28 @@ fn sites(pages: usize) -> Web {
                 } else {
                     "127.0.0.1"
                 };
-                format!("<a href='http://{host}:{}/p{to}'>next</a>", at.port())
+                let path = if to % 7 == 0 { "moved" } else { "p" };
+                format!("<a href='http://{host}:{port}/{path}{to}'>next</a>")
             });
             let links = links.concat();
             let images = [n, n + 1].map(|n| format!("<img src=/i{n}.png>")).concat();
             (format!("/p{n}"), html(&format!("{images}{links}")))
         };
+        let redirect = |n: usize| {
+            (
+                format!("/moved{n}"),
+                vec![Reply::Redirect(format!("/p{n}"))],
+            )
+        };
         let images = (0..pages).map(|n| (format!("/i{n}.png"), image(n as u32)));
-        (0..pages).map(page).chain(images).collect()
+        let listed = [0, 0, 50, 77].map(|n| format!("<url><loc>http://{at}/p{n}</loc></url>"));
+        let map = format!("<urlset>{}</urlset>", listed.concat());
+        let map = (
+            "/sitemap.xml".into(),
+            vec![Reply::Full(200, "", map.into())],
+        );
+        let site = (0..pages).map(page).chain((0..pages).map(redirect));
+        site.chain(images).chain([map]).collect()
     })
 }
 
@@ -488,7 +503,13 @@ fn a_crawl_that_is_killed_at_random_comes_to_the_same_rows() {
     let seed = format!("http://{}/p0", web.address);
     // Slow enough that most kills come while it crawls.
     let delay = "--set=crawl.delay_s=0.01";
-    let further = ["--depth=20", "--scope=web", "--set=unit_records=16", delay];
+    let further = [
+        "--depth=20",
+        "--scope=web",
+        "--sitemaps",
+        "--set=unit_records=16",
+        delay,
+    ];
     crawl(&bench, &seed, "whole", &further);
     let expected = bench.rows("whole");
     assert_eq!(expected.len(), 120);

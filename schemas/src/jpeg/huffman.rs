@@ -113,8 +113,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// `None` where the codes do not fit their lengths.
-    pub(super) fn new(spec: &Spec) -> Option<Self> {
+    /// Of first coefficients. `None` where the codes do not fit their lengths.
+    pub(super) fn of_first(spec: &Spec) -> Option<Self> {
         let mut table = Self {
             spec: spec.clone(),
             look: vec![0; 1 << LOOK].try_into().ok()?,
@@ -137,6 +137,12 @@ impl Table {
             table.limits[length as usize - 1].0 = code << (16 - length);
             code <<= 1;
         }
+        Some(table)
+    }
+
+    /// Of the others. `None` likewise.
+    pub(super) fn of_others(spec: &Spec) -> Option<Self> {
+        let mut table = Self::of_first(spec)?;
         table.chain();
         table.pair();
         Some(table)

@@ -129,11 +129,12 @@ pub struct Rules {
 pub struct Crawl {
     /// Where links may lead.
     pub scope: Scope,
-    /// Links followed from a seed to a page, at most, on the first way that was found within it.
+    /// Links followed from a seed to a page, at most, on the way by which it was found: where pages failed at first, or a domain
+    /// had its share of a batch, that need not be the shortest.
     pub depth: u32,
     /// Pages asked for, at most, whatever became of them.
     pub pages: u64,
-    /// Begin with the pages that the sitemaps of the seeds' hosts list, too.
+    /// Begin with the pages that the sitemaps of the seeds' hosts list, too: as many as the first run may ask for.
     pub sitemaps: bool,
     /// Least time between the starts of two requests to one domain, unless `fetch.min_delay_s` or its robots.txt asks for
     /// more.

@@ -7,7 +7,7 @@
 //! A few batches are under way at a time, so that a slow page does not hold up the others at once; what one brings goes to the
 //! frontier when those before it have: that is the price of an order that is the frontier's own, whatever the network did. So
 //! the same answers give the same archives, and a crawl that was killed asks again what was under way. What fails for reasons
-//! that may pass is asked again when nothing else is left, and once more in the next run.
+//! that may pass is asked again when nothing else is left, and anew in the next run.
 
 mod address;
 mod archive;
@@ -269,6 +269,9 @@ impl Crawl {
             }
             let asked = journal.asked.iter().map(|asked| &asked.target);
             self.frontier.took(&asked.collect::<Vec<_>>());
+            for arrived in journal.asked.iter().filter_map(Asked::arrived) {
+                self.frontier.arrived(&arrived);
+            }
             self.under_way.push_back(UnderWay::Known(journal));
         }
     }
@@ -291,7 +294,7 @@ impl Crawl {
         let earlier = since.map_or_else(|| Ok(Earlier::default()), Earlier::open)?;
         let reading = Arc::new(Reading::new(&config, earlier, self.opted_out.clone()));
         if config.crawl.sitemaps && self.crawled.batches == 0 && self.under_way.is_empty() {
-            let listed = sitemap::pages(&web, seeds, config.crawl.pages).await;
+            let listed = sitemap::pages(&web, seeds, &self.frontier, config.crawl.pages).await;
             let journal = Journal {
                 after: 0,
                 asked: Vec::new(),
@@ -390,15 +393,20 @@ impl Crawl {
                 self.frontier.arrived(&arrived);
             }
             let tries = asked.target.tries + 1;
-            let again = may_pass(&asked.outcome);
-            if again && (tries < TRIES || of == Run::Earlier) {
+            let again = match (may_pass(&asked.outcome), tries < TRIES, of) {
+                (true, true, _) => Some((tries, Some(Instant::now()))),
+                // That run gave it up.
+                (true, false, Run::Earlier) => Some((0, None)),
+                _ => None,
+            };
+            let again = again.is_some_and(|(tries, failed)| {
                 self.frontier.add_again(Target {
-                    // That run gave it up.
-                    tries: if tries < TRIES { tries } else { 0 },
-                    failed: (of == Run::This).then(Instant::now),
+                    tries,
+                    failed,
                     ..asked.target
-                });
-            } else {
+                })
+            });
+            if !again {
                 *self.crawled.pages.entry(asked.outcome).or_default() += 1;
             }
         }

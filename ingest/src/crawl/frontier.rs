@@ -55,16 +55,16 @@ pub(crate) struct Frontier {
     brought: HashMap<Hash, Reach>,
     bounds: Bounds,
     depth: u32,
-    /// How many may be asked for in all runs, and how many were, but for those in vain.
+    /// How many may be asked for in all runs, and how many were, but for those that wait to be asked again.
     pages: u64,
     asked: u64,
 }
 
-/// Whether an address is asked for.
+/// How far away an address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
-    /// It will be, or was.
-    Within,
+    /// So many links: it waits at that depth, was asked for, or a redirect led there.
+    Within(u32),
     /// All ways to it so far are longer than a run goes.
     TooDeep,
 }
@@ -127,7 +127,7 @@ impl Frontier {
             let reach = self.reach(target);
             let new = match self.brought.get(&hash).or_else(|| self.seen.get(&hash)) {
                 None => true,
-                Some(known) => (*known, reach) == (Reach::TooDeep, Reach::Within),
+                Some(known) => *known == Reach::TooDeep && reach != Reach::TooDeep,
             };
             if new {
                 self.brought.insert(hash, reach);
@@ -140,7 +140,7 @@ impl Frontier {
     fn reach(&self, target: &Target) -> Reach {
         match target.depth > self.depth {
             true => Reach::TooDeep,
-            false => Reach::Within,
+            false => Reach::Within(target.depth),
         }
     }
 
@@ -154,8 +154,8 @@ impl Frontier {
             let (hash, reach) = (hash(&target.url), self.reach(&target));
             match (self.seen.get(&hash), reach) {
                 (None, Reach::TooDeep) => self.deeper += 1,
-                (None, Reach::Within) => self.put(&target),
-                (Some(Reach::TooDeep), Reach::Within) => {
+                (None, Reach::Within(_)) => self.put(&target),
+                (Some(Reach::TooDeep), Reach::Within(_)) => {
                     self.deeper -= 1;
                     self.put(&target);
                 }
@@ -172,29 +172,43 @@ impl Frontier {
             .put(&target.url);
     }
 
-    /// Puts in again what was asked for in vain.
-    pub(crate) fn add_again(&mut self, target: Target) {
-        if self.within(&target.url) && target.depth <= self.depth {
+    /// Puts in again what was asked for in vain, unless it is out of bounds by now.
+    pub(crate) fn add_again(&mut self, target: Target) -> bool {
+        let within = self.within(&target.url) && target.depth <= self.depth;
+        if within {
             self.asked = self.asked.saturating_sub(1);
             self.again.push_back(target);
         }
+        within
     }
 
-    /// Notes, for the batch that is being settled, where a redirect led; whether nothing had led there.
+    /// Notes, for the batch that is being settled, where a redirect led; whether nothing leads there that is asked for.
     pub(crate) fn arrives(&mut self, url: &Url) -> bool {
         let hash = hash(&without_fragment(url.clone()));
-        !self.seen.contains_key(&hash) && self.brought.insert(hash, Reach::Within).is_none()
+        let known = self.brought.get(&hash).or_else(|| self.seen.get(&hash));
+        let new = known.is_none_or(|reach| *reach == Reach::TooDeep);
+        if new {
+            self.brought.insert(hash, Reach::Within(0));
+        }
+        new
     }
 
     /// Notes it for good.
     pub(crate) fn arrived(&mut self, url: &Url) {
-        self.see(url);
+        let url = without_fragment(url.clone());
+        // An earlier run that went less deep had it by the redirect alone.
+        if let Some(Reach::Within(depth)) = self.see(&url)
+            && let Some(level) = self.levels.get_mut(&depth)
+        {
+            level.took(&[&url]);
+        }
     }
 
-    fn see(&mut self, url: &Url) {
-        let hash = hash(&without_fragment(url.clone()));
-        let before = self.seen.insert(hash, Reach::Within);
+    /// Notes that it is not to be asked for any more. How far away it was.
+    fn see(&mut self, url: &Url) -> Option<Reach> {
+        let before = self.seen.insert(hash(url), Reach::Within(0));
         self.deeper -= usize::from(before == Some(Reach::TooDeep));
+        before
     }
 
     /// Whether links may lead there.
@@ -234,17 +248,21 @@ impl Frontier {
         let left = self.pages.saturating_sub(self.asked);
         let most = most.min(usize::try_from(left).unwrap_or(usize::MAX));
         let mut domains: HashMap<String, usize> = HashMap::new();
-        let (mut batch, mut rest) = (Vec::new(), VecDeque::new());
-        for target in self.again.drain(..) {
+        let (mut batch, mut passed) = (Vec::new(), Vec::new());
+        while batch.len() < most
+            && let Some(target) = self.again.pop_front()
+        {
             let count = domains.entry(domain(&target.url).to_owned()).or_default();
-            if batch.len() < most && *count < per_domain {
+            if *count < per_domain {
                 *count += 1;
                 batch.push(target);
             } else {
-                rest.push_back(target);
+                passed.push(target);
             }
         }
-        self.again = rest;
+        for target in passed.into_iter().rev() {
+            self.again.push_front(target);
+        }
         self.asked += batch.len() as u64;
         batch
     }
@@ -252,17 +270,20 @@ impl Frontier {
     /// Takes out what an earlier run took, and leaves the turns as it did.
     pub(crate) fn took(&mut self, batch: &[&Target]) {
         self.asked += batch.len() as u64;
-        for of_one_depth in batch.chunk_by(|one, other| one.depth == other.depth) {
-            let depth = of_one_depth[0].depth;
-            let urls: Vec<_> = of_one_depth.iter().map(|target| &target.url).collect();
-            let there = match self.levels.get_mut(&depth) {
+        // It waits where it was found first, which is not where that run found it if that went less deep.
+        let waiting = batch.iter().map(|target| match self.see(&target.url) {
+            Some(Reach::Within(depth)) => (depth, &target.url),
+            _ => (target.depth, &target.url),
+        });
+        let waiting: Vec<_> = waiting.collect();
+        for of_one_depth in waiting.chunk_by(|one, other| one.0 == other.0) {
+            let urls: Vec<_> = of_one_depth.iter().map(|(_, url)| *url).collect();
+            let there = match self.levels.get_mut(&of_one_depth[0].0) {
                 Some(level) => level.took(&urls),
                 None => vec![false; urls.len()],
             };
             for (url, there) in urls.into_iter().zip(there) {
-                self.see(url);
-                let again = self.again.iter().position(|again| again.url == *url);
-                if let Some(at) = again.filter(|_| !there) {
+                if !there && let Some(at) = self.again.iter().position(|again| again.url == *url) {
                     self.again.remove(at);
                 }
             }
@@ -433,6 +454,10 @@ mod tests {
         assert_eq!(new(&mut frontier, &[one]), Vec::<String>::new());
     }
 
+    fn urls(batch: &[Target]) -> Vec<&str> {
+        batch.iter().map(|target| target.url.as_str()).collect()
+    }
+
     fn at(depth: u32, link: &str) -> Target {
         Target::new(url(link), depth)
     }
@@ -471,6 +496,36 @@ mod tests {
         }
         let depths: Vec<_> = run.take(9, 9).iter().map(|page| page.depth).collect();
         assert_eq!(depths, [0, 2]);
+    }
+
+    /// A run of depth 2 knows it as too deep, and then by a shorter way; to one of depth 3 the first way is as good.
+    #[test]
+    fn what_was_found_twice_is_not_asked_for_again_by_a_run_that_goes_deeper() {
+        let page = "http://b.example/";
+        let mut later = frontier(Scope::Web, 9);
+        later.depth = 3;
+        later.add_new([at(3, page)]);
+        later.add_new([at(2, page)]);
+        later.took(&[&at(2, page)]);
+        assert_eq!(urls(&later.take(9, 9)), ["http://a.example.org/x/y.html"]);
+        assert_eq!(later.waiting(), 0);
+    }
+
+    #[test]
+    fn a_redirect_to_what_is_too_deep_brings_it() {
+        let page = "http://b.example/";
+        let mut run = frontier(Scope::Web, 9);
+        run.add_new([at(3, page)]);
+        assert!(run.arrives(&url(page)) && !run.arrives(&url(page)));
+        run.add_new([]);
+        run.arrived(&url(page));
+        assert_eq!((run.waiting(), run.take(9, 9).len()), (1, 1), "the seed");
+        // A run that goes deeper has the link, and then the redirect.
+        let mut later = frontier(Scope::Web, 9);
+        later.depth = 3;
+        later.add_new([at(3, page)]);
+        later.arrived(&url(page));
+        assert_eq!(later.take(9, 9).len(), 1, "the seed");
     }
 
     #[test]
@@ -512,7 +567,7 @@ mod tests {
     #[test]
     fn narrower_bounds_hold_for_what_is_asked_again_too() {
         let mut frontier = frontier(Scope::Host, 9);
-        frontier.add_again(at(1, "http://b.example/"));
+        assert!(!frontier.add_again(at(1, "http://b.example/")));
         assert!(frontier.take_again(9, 9).is_empty());
     }
 }

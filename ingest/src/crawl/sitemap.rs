@@ -6,7 +6,7 @@ use std::io::Read as _;
 use flate2::read::GzDecoder;
 use url::Url;
 
-use super::frontier::Target;
+use super::frontier::{Frontier, Target};
 use crate::fetch::Web;
 
 /// As the protocol has it: addresses in one file.
@@ -17,8 +17,8 @@ const MAX_FILES: usize = 1_000;
 const MAX_BYTES: u64 = 50 << 20;
 const GZIP: &[u8] = &[0x1F, 0x8B];
 
-/// Pages listed for the hosts of `seeds`, at most so many. What cannot be read lists nothing.
-pub(crate) async fn pages(web: &Web, seeds: &[Url], most: u64) -> Vec<Target> {
+/// Pages listed for the hosts of `seeds`, within the bounds of `frontier`, at most so many. What cannot be read lists nothing.
+pub(crate) async fn pages(web: &Web, seeds: &[Url], frontier: &Frontier, most: u64) -> Vec<Target> {
     let mut files = VecDeque::new();
     let mut asked = HashSet::new();
     let mut roots: Vec<_> = seeds
@@ -51,7 +51,9 @@ pub(crate) async fn pages(web: &Web, seeds: &[Url], most: u64) -> Vec<Target> {
         };
         match read(bytes) {
             Listed::Files(found) => files.extend(found),
-            Listed::Pages(found) => pages.extend(found),
+            Listed::Pages(found) => {
+                pages.extend(found.into_iter().filter(|page| frontier.within(page)));
+            }
         }
     }
     let targets = pages.into_iter().take(most as usize);

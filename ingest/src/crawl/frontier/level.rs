@@ -18,6 +18,9 @@ pub(super) struct Level {
     waiting: usize,
 }
 
+/// Domains looked at for those that were taken, before all are.
+const PASSED: usize = 64;
+
 /// Pages of a batch so far by domain.
 pub(super) type Counts = HashMap<Arc<str>, usize>;
 
@@ -101,15 +104,20 @@ impl Level {
                 self.waiting -= 1;
             }
         }
-        // It was their turn, if nothing else has changed.
-        let mut found = 0;
-        while self
-            .turns
-            .front()
-            .is_some_and(|domain| new.contains(domain))
+        // It was their turn, but for domains of which the batch had enough.
+        let (mut found, mut passed) = (0, Vec::new());
+        while found < new.len()
+            && passed.len() < PASSED
+            && let Some(domain) = self.turns.pop_front()
         {
-            self.turns.pop_front();
-            found += 1;
+            if new.contains(&domain) {
+                found += 1;
+            } else {
+                passed.push(domain);
+            }
+        }
+        for domain in passed.into_iter().rev() {
+            self.turns.push_front(domain);
         }
         if found < new.len() {
             self.turns.retain(|domain| !new.contains(domain));

@@ -228,7 +228,7 @@ fn may_pass(outcome: &Outcome) -> bool {
 }
 
 /// Whose batch it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Run {
     Earlier,
     This,

@@ -36,7 +36,7 @@ impl Encoder {
     }
 
     fn encoded(&mut self, picture: &RgbImage) -> Vec<u8> {
-        let side = |pixels: u32| u16::try_from(pixels).expect("checked");
+        let side = |pixels: u32| u16::try_from(pixels).expect("at most 65,500");
         let mut bytes = Vec::with_capacity(picture.len() / 4);
         let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, self.0);
         encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_2);

@@ -1,7 +1,7 @@
 //! Coefficients of 8×8 pixels to fewer pixels, each the mean of the 8/n that it stands for, of the lowest n coefficients alone.
 //!
 //! The whole transform is x(j) = X(0)/√8 + ½ Σ X(k) cos((2j+1)kπ/16); means of it over j, and k < n. What is left out is finer
-//! than the smaller pixels. In f32 and in a fixed order: the same on every machine.
+//! than the smaller pixels. In f32 and in a fixed order, rounded to even: the same on x86-64 and aarch64.
 
 use wide::{f32x4, i16x8, i32x8, u8x16};
 

@@ -60,8 +60,9 @@ impl Level {
             for domain in &taken {
                 let count = counts.entry(domain.clone()).or_default();
                 if pages.len() < most && *count < per_domain {
-                    *count += usize::from(self.domains.get(domain).is_some_and(|q| !q.is_empty()));
-                    pages.extend(self.first_of(domain));
+                    let page = self.first_of(domain);
+                    *count += usize::from(page.is_some());
+                    pages.extend(page);
                 }
             }
         }
